@@ -1,0 +1,1 @@
+//! Reads a GitOps repository or rendered manifests into the neutral backup model.

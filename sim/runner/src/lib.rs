@@ -1,0 +1,1 @@
+//! Drives a scenario on a bed; record, reports, the firedrill command.

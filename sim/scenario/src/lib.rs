@@ -1,0 +1,1 @@
+//! The vocabulary of steps, expectations and trees, and its two spellings.

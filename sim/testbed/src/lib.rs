@@ -1,0 +1,1 @@
+//! Clusters, volumes, stores, subjects and oracles: things that run.

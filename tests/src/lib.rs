@@ -1,0 +1,1 @@
+//! Step definitions and house rules; everything is under `tests/`.
