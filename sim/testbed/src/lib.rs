@@ -1,1 +1,11 @@
-//! Clusters, volumes, stores, subjects and oracles: things that run.
+//! The testbed: clusters, volumes, stores, subjects and oracles; things that run.
+//!
+//! A [`bed::Bed`] is a running assembly: an API server double, the actors that make a cluster alive
+//! (kubelet, Job controller, scheduler, provisioner, snapshotter), volumes and stores with the character
+//! of real ones, and a subject. It promises that one seed gives one record, byte for byte, as long as no
+//! socket is involved. It knows no Gherkin, no YAML and no report. Read [`bed`] first, then [`actor`].
+
+pub mod bed;
+pub mod clock;
+pub mod record;
+pub mod subject;
