@@ -1,1 +1,9 @@
 //! The vocabulary of steps, expectations and trees, and its two spellings.
+//!
+//! A [`Scenario`] is a claim with the steps that show it; a [`Step`] builds, acts or looks. It promises
+//! that Gherkin and YAML say the same: phrase to step to YAML and back is a round trip. It is paper:
+//! nothing here runs, waits, reads a clock or knows a cluster. Read `step` first, then `phrase` for
+//! the user's words and `yaml` for files.
+
+pub mod quantity;
+pub mod tree;
