@@ -1,0 +1,3 @@
+//! Objects: byte streams of any length, made of contents.
+pub mod id;
+pub use id::Id;
