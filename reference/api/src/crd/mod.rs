@@ -46,7 +46,6 @@ fn settled(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut value = serde_json::to_value(&crd).expect("a definition is plain data");
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
         for version in versions {
-            // A cluster resource without a spec of its own cannot require one.
             if let Some(schema) = version.pointer_mut("/schema/openAPIV3Schema") {
                 settle_schema(schema);
                 if let Some(object) = schema.as_object_mut() {
@@ -62,6 +61,10 @@ fn settled(crd: CustomResourceDefinition) -> CustomResourceDefinition {
 fn settle_schema(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
     object.remove("nullable");
+    object.remove("title");
+    if let Some(Value::Array(values)) = object.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
     if object.get("default").is_some_and(Value::is_null) {
         object.remove("default");
     }
