@@ -17,14 +17,17 @@
 //! | content | [`content`] | [`content::Id`] | `p…`, `q…` packs; `s…` session markers; `xn`, `xs`, `xr` indexes, `xe` epochs, `xw` deletion watermark |
 //! | blob | [`blob`] | [`blob::Id`] | any |
 //!
-//! Helpers: [`format`]. Seams: [`store`], [`tree`],
+//! Helpers: [`format`], [`hash`], [`encrypt`], [`compress`], [`split`]. Seams: [`store`], [`tree`],
 //! [`context`], [`monitor`]. Async stands at the store only.
 
 pub mod blob;
+pub mod compress;
 pub mod content;
 pub mod context;
+pub mod encrypt;
 pub mod error;
 pub mod format;
+pub mod hash;
 pub mod maintain;
 pub mod manifest;
 pub mod monitor;
@@ -33,6 +36,7 @@ pub mod policy;
 pub mod repository;
 pub mod restore;
 pub mod snapshot;
+pub mod split;
 pub mod store;
 pub mod tree;
 pub mod verify;

@@ -1,5 +1,6 @@
 //! Blobs: named bytes in a store, and the stores that come with the engine.
 pub mod directory;
+pub mod memory;
 
 use std::{fmt, sync::Arc};
 

@@ -1,4 +1,12 @@
 //! The format blob: what the repository is made with, and under which keys.
+//!
+//! Parameters are told to everybody ([`Format`]); keys stay in [`secrets`]. It does not read or write
+//! the store; [`crate::repository`] does.
+
+pub(crate) mod document;
+pub mod keys;
+pub(crate) mod secrets;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
