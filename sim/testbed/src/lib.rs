@@ -9,3 +9,5 @@ pub mod bed;
 pub mod clock;
 pub mod record;
 pub mod subject;
+pub mod cost;
+pub mod volume;
