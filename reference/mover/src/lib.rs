@@ -2,42 +2,10 @@
 //!
 //! [`run`] does what one mover Job does; the binary around it brings the real doors. It never talks to
 //! Kubernetes: what it has to say goes into the [`contract::Outcome`] and the log.
-use std::sync::Arc;
+mod doors;
 
 use contract::{Outcome, Request};
-use engine::{
-    context::{Entropy, Now},
-    store::{self, SharedStore},
-    tree::WriteTree,
-};
-
-/// Opens the store that a repository location names.
-#[async_trait::async_trait]
-pub trait OpenStore: Send + Sync {
-    /// Opens the place that `location` describes; does not look inside.
-    ///
-    /// # Errors
-    /// As the place itself fails: not mounted, refused, unreachable.
-    async fn open(&self, location: &contract::Location) -> Result<SharedStore, store::Error>;
-}
-
-/// Everything a run needs from outside.
-pub struct Doors {
-    /// Opens the repository's store.
-    pub stores: Arc<dyn OpenStore>,
-    /// The data volume: source of a backup, destination of a restore; absent for maintenance.
-    pub data: Option<Arc<dyn WriteTree>>,
-    /// The clock.
-    pub now: Now,
-    /// Randomness.
-    pub entropy: Entropy,
-    /// Receives each log line, without a line end.
-    pub log: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Becomes `true` when the run is told to stop (SIGTERM): it must end soon and non-zero.
-    pub stop: tokio::sync::watch::Receiver<bool>,
-    /// Runs a before or after action (`bash -c`), returning its exit code and output; the bed simulates it.
-    pub action: Arc<dyn Fn(&str) -> (i32, String) + Send + Sync>,
-}
+pub use doors::{ActionEnd, Doors, OpenStore, RunAction};
 
 /// Runs one mover Job to its end.
 ///
