@@ -1,7 +1,7 @@
 //! Sizes and spans of time as users write them: `64 MiB`, `24 hours`.
 //!
 //! Both promise that what is written reads back equal, and both write the largest unit that divides the
-//! value without a rest. Sizes are in powers of 1024; spans are whole seconds. Months and years are no
+//! value without a rest; spans prefer a plural (`24 hours`, not `1 day`), because they stand in sentences. Sizes are in powers of 1024; spans are whole seconds. Months and years are no
 //! units here: they have no fixed length. Neither knows a time zone.
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -45,7 +45,8 @@ impl fmt::Display for ByteSize {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, factor) = largest(SECONDS, self.0);
+        let plural = SECONDS.iter().find(|(_, factor)| self.0.is_multiple_of(*factor) && self.0 > *factor);
+        let (unit, factor) = *plural.unwrap_or(&SECONDS[SECONDS.len() - 1]);
         let count = self.0 / factor;
         write!(f, "{count} {unit}{}", if count == 1 { "" } else { "s" })
     }
