@@ -11,3 +11,4 @@ pub mod record;
 pub mod subject;
 pub mod cost;
 pub mod volume;
+pub mod bucket;
