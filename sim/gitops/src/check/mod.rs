@@ -1,0 +1,2 @@
+//! Checks on what was read.
+pub(crate) fn run(_model: &mut crate::Model) {}
