@@ -44,6 +44,9 @@ pub trait RunAction: Send + Sync {
     async fn run(&self, command: &str) -> ActionEnd;
 }
 
+/// Reads a file by its absolute path.
+pub type ReadFile = Arc<dyn Fn(&str) -> io::Result<Vec<u8>> + Send + Sync>;
+
 /// Everything a run needs from outside.
 #[derive(Clone)]
 pub struct Doors {
@@ -64,5 +67,5 @@ pub struct Doors {
     /// Runs before and after actions.
     pub actions: Arc<dyn RunAction>,
     /// Reads a mounted policy file by its absolute path.
-    pub read_file: Arc<dyn Fn(&str) -> io::Result<Vec<u8>> + Send + Sync>,
+    pub read_file: ReadFile,
 }
