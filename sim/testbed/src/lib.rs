@@ -12,3 +12,4 @@ pub mod subject;
 pub mod cost;
 pub mod volume;
 pub mod bucket;
+pub mod ledger;

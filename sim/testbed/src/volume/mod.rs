@@ -10,6 +10,7 @@
 //! allocation beyond whole bytes. Read [`content`] for bytes, [`tree`] for names, [`mount`] for the view.
 pub mod content;
 pub mod errno;
+pub mod generate;
 pub mod mount;
 pub mod ownership;
 pub mod permission;
