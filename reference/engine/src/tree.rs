@@ -4,6 +4,8 @@
 //! because the engine must be able to say what the format cannot carry. Both traits are synchronous:
 //! waiting stands at the store only. It does not follow symlinks and never leaves its root.
 
+pub mod local;
+
 use std::{fmt, io};
 
 /// A path relative to the tree's root: raw components joined by `/`; empty for the root itself.
