@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn yaml_is_read_as_kubernetes_tools_read_it() {
         assert_eq!(value("mode: 0644\nport: 8080\nq: \"0644\""), serde_json::json!({"mode": 420, "port": 8080, "q": "0644"}));
-        assert_eq!(value("a: &x n\nb: *x"), serde_json::json!({"a": "n", "b": "n"}));
+        assert_eq!(value("a: &x word\nb: *x\nc: yes"), serde_json::json!({"a": "word", "b": "word", "c": true}));
         assert_eq!(value("base: &b {k: 1}\nd:\n  <<: *b\n  l: 2"), serde_json::json!({"base": {"k": 1}, "d": {"k": 1, "l": 2}}));
         assert_eq!(value("s: 0 * * * *"), serde_json::json!({"s": "0 * * * *"}));
         assert_eq!(value("t: true\nn: null\ne: ~\nf: 1.5"), serde_json::json!({"t": true, "n": null, "e": null, "f": 1.5}));
