@@ -388,6 +388,8 @@ pub struct Unread {
     pub namespace: String,
     /// The mover or operator: `restic`, `kopiur`, …
     pub mover: String,
+    /// The claim it reads, if it names one.
+    pub claim: Option<String>,
     /// Where it stands.
     pub origin: Origin,
 }

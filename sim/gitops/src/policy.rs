@@ -18,7 +18,7 @@ fn pattern(text: &str) -> Regex {
 
 static PREFIX: LazyLock<Regex> = LazyLock::new(|| pattern(r#"(?:name|generateName)[^"'\n]{0,40}startsWith\(\s*["']([^"']+)["']"#));
 static MOUNT: LazyLock<Regex> = LazyLock::new(|| pattern(r#"mountPath:\s*["']([^"']+)["']"#));
-static NFS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)nfs\s*\{([^}]*)\}"));
+static NFS: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)nfs\s*\{((?:\$\{[^}]*\}|[^}])*)\}"));
 static SERVER: LazyLock<Regex> = LazyLock::new(|| pattern(r#"server:\s*["']([^"']+)["']"#));
 static PATH: LazyLock<Regex> = LazyLock::new(|| pattern(r#"path:\s*["']([^"']+)["']"#));
 static JITTER: LazyLock<Regex> = LazyLock::new(|| pattern(r"shuf\s+-i\s*\d+-(\d+)|RANDOM\s*%\s*(\d+)"));

@@ -204,7 +204,7 @@ fn unread(item: &Placed, model: &mut Model) {
         _ => Vec::new(),
     };
     for mover in movers {
-        model.unread.push(Unread { title: document.title(), namespace: item.namespace.clone(), mover, origin: document.origin.clone() });
+        model.unread.push(Unread { title: document.title(), namespace: item.namespace.clone(), claim: document.str(&["spec", "sourcePVC"]).map(str::to_owned), mover, origin: document.origin.clone() });
     }
 }
 

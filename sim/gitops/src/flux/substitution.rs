@@ -116,8 +116,9 @@ pub(super) fn apply(document: &Document, variables: &Variables) -> Result<(Docum
     };
     let unknown = |name: &str| Unknown { variable: name.to_owned(), asked_by: document.title(), origin: document.line_of(&[]), hint: hint(name) };
     if !variables.active {
-        let unknowns = names(&text).iter().map(|name| unknown(name)).collect();
-        return Ok((document.clone(), unknowns));
+        // Without variables Flux leaves the text alone; what has a default would still be known.
+        let unset = substitute(&text, &variables.values).map_or_else(|_| names(&text), |done| if done.unset.is_empty() { done.asked } else { done.unset });
+        return Ok((document.clone(), unset.iter().map(|name| unknown(name)).collect()));
     }
     let broken = |message: String, cure: &str| Problem::new("substitution", Severity::Broken, message, cure).at(document.origin.clone());
     let done = substitute(&text, &variables.values).map_err(|error| broken(format!("{}: {error}: Flux refuses the Kustomization", document.title()), "write $${ for a literal ${"))?;
