@@ -13,3 +13,4 @@ pub mod cost;
 pub mod volume;
 pub mod bucket;
 pub mod ledger;
+pub mod nfs;
