@@ -14,3 +14,4 @@ pub mod volume;
 pub mod bucket;
 pub mod ledger;
 pub mod nfs;
+pub mod oracle;

@@ -3,7 +3,7 @@
 //! The world: users' guides blame "sparse file handling" for restored files full of zeros on CephFS claims,
 //! while the same restore onto RBD is good. The sources do not bear that out (see `control-sparse-restore`
 //! in the incident catalogue), so this fault is the guides' hypothesis made concrete: at write-back of a file
-//! with holes or long runs of zeros, its data is lost, metadata stays, and sync reports success. A sound
+//! with holes or whole blocks of zeros, its data is lost, metadata stays, and sync reports success. A sound
 //! subject finds it only by reading back from the medium. The runbook restores through an RBD destination.
 use std::collections::BTreeSet;
 

@@ -11,8 +11,9 @@ use sha2::{Digest as _, Sha256};
 /// The block in which file systems allocate; holes are whole blocks.
 pub const BLOCK: u64 = 4096;
 
-/// A written run of zeros of this length makes a file count as sparse for those who optimise zeros away.
-const ZERO_RUN_SPARSE: u64 = 64 * 1024;
+/// A written run of zeros of this length makes a file count as sparse: those who optimise zeros away skip
+/// whole blocks.
+const ZERO_RUN_SPARSE: u64 = BLOCK;
 
 static ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
 
@@ -159,7 +160,7 @@ impl Content {
     pub fn has_holes(&self) -> bool {
         !self.holes().is_empty()
     }
-    /// Whether there is a hole or a long written run of zeros.
+    /// Whether there is a hole or a written block of zeros.
     pub fn is_sparse_in_shape(&self) -> bool {
         self.pieces.values().any(|piece| matches!(piece, Piece::Zeros(length) if *length >= ZERO_RUN_SPARSE))
             || self.has_holes()
@@ -276,7 +277,7 @@ mod tests {
             assert_eq!(Content::from_bytes(bytes.into()).is_sparse_in_shape(), expected);
         };
         check(vec![1; 200_000], false);
-        check([vec![1; 8192], vec![0; 65_536], vec![1; 10]].concat(), true);
-        check(vec![0; 4096], false);
+        check([vec![1; 8192], vec![0; 4096], vec![1; 10]].concat(), true);
+        check([vec![1; 8192], vec![0; 100]].concat(), false);
     }
 }

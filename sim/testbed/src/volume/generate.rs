@@ -126,7 +126,8 @@ impl Filling<'_> {
         if count > 1 {
             // Shares move between files, so that the sum stays exact.
             let mut take = |from: usize, to: usize, bytes: u64| {
-                let moved = bytes.min(sizes[from]);
+                // Everything only when asked for everything: no file becomes empty by the way.
+                let moved = if bytes == u64::MAX { sizes[from] } else { bytes.min(sizes[from] / 2) };
                 sizes[from] -= moved;
                 sizes[to] += moved;
             };
