@@ -91,12 +91,12 @@ pub struct Direct {
 impl Direct {
     /// Reads one object. `namespace` is empty for objects of the cluster.
     pub fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Value, Failure> {
-        self.server.direct_get(&self.caller, api_version, kind, namespace, name)
+        self.server.direct_get((api_version, kind, namespace, name))
     }
 
     /// Reads the selected objects in the order of namespace and name; an empty namespace reads all of them.
     pub fn list(&self, api_version: &str, kind: &str, namespace: &str, selection: &Selection) -> Result<Vec<Value>, Failure> {
-        self.server.direct_list(&self.caller, api_version, kind, namespace, selection)
+        self.server.direct_list(api_version, kind, namespace, selection)
     }
 
     /// Creates an object.

@@ -1,18 +1,29 @@
-//! The server: state, verbs, tap.
+//! The server as others hold it: one cluster behind one lock, with a tap.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use crate::convert;
 use crate::direct::{Delete, Direct, Patch, Selection};
 use crate::failure::Failure;
-use crate::options::Options;
+use crate::options::{Options, Sequencing};
+use crate::resource::Resource;
+use crate::selector::Selector;
+use crate::sequence::Sequencer;
 use crate::service::ApiService;
+use crate::state::{Call, State};
 
 /// A Kubernetes API server in this process. Clones share one cluster.
 #[derive(Clone)]
 pub struct ApiServer {
-    inner: Arc<Options>,
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    state: Mutex<State>,
+    pub sequencer: Sequencer,
+    pub options: Options,
 }
 
 /// What an accepted write did.
@@ -29,7 +40,7 @@ pub enum Verb {
 /// One accepted write, as the tap sees it.
 #[derive(Debug, Clone)]
 pub struct Write {
-    /// Who asked; `garbage-collector` and `namespace-controller` are the server's own actors.
+    /// Who asked; `garbage-collector`, `namespace-controller` and the like are the server's own actors.
     pub caller: String,
     /// What happened to the stored object.
     pub verb: Verb,
@@ -57,9 +68,10 @@ pub struct Write {
 
 impl ApiServer {
     /// Creates a server that holds the namespaces a fresh cluster has (`default`, `kube-system`,
-    /// `kube-public`, `kube-node-lease`) and nothing else.
+    /// `kube-public`, `kube-node-lease`), each with its `default` service account and root certificate map.
     pub fn new(options: Options) -> Self {
-        Self { inner: Arc::new(options) }
+        let state = Mutex::new(State::new(options.clone()));
+        Self { inner: Arc::new(Inner { state, sequencer: Sequencer::default(), options }) }
     }
 
     /// Returns a tower service for one caller, to be wrapped as `kube::Client::new(service, "default")`.
@@ -72,42 +84,123 @@ impl ApiServer {
         Direct { server: self.clone(), caller: caller.to_owned() }
     }
 
-    /// Calls back for every accepted write, in the order of resourceVersions.
+    /// Calls back for every accepted write from now on, in the order of resourceVersions.
     ///
     /// # Assumptions
     /// The callback runs with the server's lock held; it must not call the server.
-    pub fn tap(&self, _callback: impl Fn(&Write) + Send + Sync + 'static) {}
+    pub fn tap(&self, callback: impl Fn(&Write) + Send + Sync + 'static) {
+        self.lock().tap(Arc::new(callback));
+    }
 
     /// Replaces what a container of a pod has written.
-    pub fn set_pod_log(&self, _namespace: &str, _pod: &str, _container: &str, _text: &str) {}
+    pub fn set_pod_log(&self, namespace: &str, pod: &str, container: &str, text: &str) {
+        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned());
+        self.lock().logs.insert(key, text.to_owned());
+    }
 
     /// Appends to what a container of a pod has written.
-    pub fn append_pod_log(&self, _namespace: &str, _pod: &str, _container: &str, _text: &str) {}
+    pub fn append_pod_log(&self, namespace: &str, pod: &str, container: &str, text: &str) {
+        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned());
+        self.lock().logs.entry(key).or_default().push_str(text);
+    }
 
-    /// Forgets all watch events: watches and lists from before now answer 410.
-    pub fn compact(&self) {}
+    /// Forgets all watch events: watches and paged lists from before now answer 410. Running watches go on.
+    pub fn compact(&self) {
+        self.lock().store.compact();
+    }
 
     /// Returns the newest resourceVersion.
     pub fn resource_version(&self) -> u64 {
-        0
+        self.lock().store.version
     }
 
-    pub(crate) fn direct_get(&self, _caller: &str, _api_version: &str, _kind: &str, _namespace: &str, _name: &str) -> Result<Value, Failure> {
-        Err(Failure::internal("no store yet"))
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in a tap or an admission plug-in leaves the state whole: each verb commits at its end.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub(crate) fn direct_list(&self, _caller: &str, _api_version: &str, _kind: &str, _namespace: &str, _selection: &Selection) -> Result<Vec<Value>, Failure> {
-        Err(Failure::internal("no store yet"))
+
+    /// Hands what writes have set in motion to whoever performs it.
+    pub(crate) fn settle(&self) {
+        match self.inner.options.sequencing {
+            Sequencing::Tick(tick) if tokio::runtime::Handle::try_current().is_ok() => {
+                let work: Vec<_> = self.lock().work.drain(..).collect();
+                if !work.is_empty() {
+                    self.inner.sequencer.enqueue_work(self, tick, work);
+                }
+            }
+            _ => {
+                let mut state = self.lock();
+                while let Some(work) = state.work.pop_front() {
+                    state.perform(&work);
+                }
+            }
+        }
     }
-    pub(crate) fn direct_create(&self, _caller: &str, _object: Value) -> Result<Value, Failure> {
-        Err(Failure::internal("no store yet"))
+
+    fn with<T>(
+        &self,
+        caller: &str,
+        (api_version, kind): (&str, &str),
+        act: impl FnOnce(&mut State, &mut Call, &Arc<Resource>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let result = {
+            let mut state = self.lock();
+            let resource = state.resource(api_version, kind)?;
+            act(&mut state, &mut Call::new(caller), &resource)
+        };
+        self.settle();
+        result
     }
-    pub(crate) fn direct_update(&self, _caller: &str, _object: Value, _subresource: &str) -> Result<Value, Failure> {
-        Err(Failure::internal("no store yet"))
+
+    pub(crate) fn direct_get(&self, at: (&str, &str, &str, &str)) -> Result<Value, Failure> {
+        let (api_version, kind, namespace, name) = at;
+        let state = self.lock();
+        let resource = state.resource(api_version, kind)?;
+        let stored = state.get(&resource, namespace, name)?;
+        Ok(convert::present(&resource, &stored.value).into_owned())
     }
-    pub(crate) fn direct_patch(&self, _caller: &str, _at: (&str, &str, &str, &str), _subresource: &str, _patch: Patch) -> Result<Value, Failure> {
-        Err(Failure::internal("no store yet"))
+
+    pub(crate) fn direct_list(&self, api_version: &str, kind: &str, namespace: &str, selection: &Selection) -> Result<Vec<Value>, Failure> {
+        let state = self.lock();
+        let resource = state.resource(api_version, kind)?;
+        let selector = Selector::parse(&resource, namespace, &selection.labels, &selection.fields)?;
+        let selected = state.store.shelves[resource.shelf].select(&selector);
+        Ok(selected.map(|(_, stored)| convert::present(&resource, &stored.value).into_owned()).collect())
     }
-    pub(crate) fn direct_delete(&self, _caller: &str, _at: (&str, &str, &str, &str), _options: &Delete) -> Result<(), Failure> {
-        Err(Failure::internal("no store yet"))
+
+    pub(crate) fn direct_create(&self, caller: &str, object: Value) -> Result<Value, Failure> {
+        let (api_version, kind, namespace, _) = address(&object);
+        self.with(caller, (&api_version, &kind), |state, call, resource| {
+            let stored = state.create(call, resource, &namespace, object)?;
+            Ok(convert::present(resource, &stored.value).into_owned())
+        })
     }
+
+    pub(crate) fn direct_update(&self, caller: &str, object: Value, subresource: &str) -> Result<Value, Failure> {
+        let (api_version, kind, namespace, name) = address(&object);
+        self.with(caller, (&api_version, &kind), |state, call, resource| {
+            let stored = state.update(call, resource, (&namespace, &name), subresource, object)?;
+            Ok(convert::present(resource, &stored.value).into_owned())
+        })
+    }
+
+    pub(crate) fn direct_patch(&self, caller: &str, at: (&str, &str, &str, &str), subresource: &str, patch: Patch) -> Result<Value, Failure> {
+        let (api_version, kind, namespace, name) = at;
+        self.with(caller, (api_version, kind), |state, call, resource| {
+            let stored = state.patch(call, resource, (namespace, name), subresource, patch)?;
+            Ok(convert::present(resource, &stored.value).into_owned())
+        })
+    }
+
+    pub(crate) fn direct_delete(&self, caller: &str, at: (&str, &str, &str, &str), options: &Delete) -> Result<(), Failure> {
+        let (api_version, kind, namespace, name) = at;
+        self.with(caller, (api_version, kind), |state, call, resource| {
+            state.delete(call, resource, (namespace, name), options).map(drop)
+        })
+    }
+}
+
+fn address(object: &Value) -> (String, String, String, String) {
+    let text = |path: &[&str]| crate::access::text(object, path).to_owned();
+    (text(&["apiVersion"]), text(&["kind"]), text(&["metadata", "namespace"]), text(&["metadata", "name"]))
 }
