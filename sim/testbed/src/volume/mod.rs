@@ -14,6 +14,8 @@ pub mod generate;
 pub mod mount;
 pub mod ownership;
 pub mod permission;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 
 use std::{
