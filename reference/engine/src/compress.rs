@@ -68,6 +68,10 @@ impl Compressor {
             _ => Err(Error::UnsupportedFeature { feature: format!("compressor {name}") }),
         }
     }
+    /// The compressor of a header identifier, if it can write.
+    pub fn with_id(id: u32) -> Option<Self> {
+        Self::named(&name(id)).ok().flatten()
+    }
     /// The header identifier.
     pub fn id(self) -> u32 {
         self.id

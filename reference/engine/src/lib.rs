@@ -10,7 +10,7 @@
 //! | storey | module | identifier | blobs in a bucket listing |
 //! |---|---|---|---|
 //! | façade | [`repository`] | [`format::UniqueId`] | `kopia.repository` format, `kopia.blobcfg` object lock |
-//! | snapshot | [`snapshot`], [`restore`], [`verify`], [`policy`] | [`snapshot::Source`] | |
+//! | snapshot | [`snapshot`], [`restore`], [`read_back`], [`verify`], [`expire`], [`policy`] | [`snapshot::Source`] | |
 //! | maintenance | [`maintain`] | | `kopia.maintenance` schedule and record |
 //! | manifest | [`manifest`] | [`manifest::Id`] | contents with prefix `m`, in `q` packs |
 //! | object | [`object`] | [`object::Id`] | contents without prefix (`p` packs), `k` and `x` (`q` packs) |
@@ -26,6 +26,7 @@ pub mod content;
 pub mod context;
 pub mod encrypt;
 pub mod error;
+pub mod expire;
 pub mod format;
 pub mod hash;
 pub mod maintain;
@@ -33,6 +34,7 @@ pub mod manifest;
 pub mod monitor;
 pub mod object;
 pub mod policy;
+pub mod read_back;
 pub mod repository;
 pub mod restore;
 pub mod snapshot;
@@ -47,6 +49,7 @@ pub use maintain::{MaintenanceInfo, MaintenanceKind, MaintenanceReport, Safety};
 pub use monitor::{Event, Monitor, Silent};
 pub use policy::{Policy, PolicyTarget, Retention};
 pub use repository::Repository;
-pub use restore::{Mismatch, MismatchKind, RestoreOptions, Restored};
+pub use read_back::{Mismatch, MismatchKind};
+pub use restore::{RestoreOptions, Restored};
 pub use snapshot::{Backup, BackupOptions, Damage, Failure, Filter, Loss, LossKind, Snapshot, Source};
 pub use verify::{VerifyOptions, VerifyReport};

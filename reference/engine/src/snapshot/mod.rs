@@ -3,6 +3,9 @@
 //! The types here are what a snapshot *is*; taking one is [`crate::Repository::backup`]. Modes are
 //! POSIX bits throughout; Go's bits exist only in the documents of [`document`].
 
+pub(crate) mod backup;
+pub(crate) mod document;
+
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;

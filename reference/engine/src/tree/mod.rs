@@ -8,6 +8,8 @@ pub mod local;
 
 use std::{fmt, io};
 
+pub use local::LocalTree;
+
 /// A path relative to the tree's root: raw components joined by `/`; empty for the root itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Path(Vec<u8>);

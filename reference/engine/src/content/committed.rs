@@ -1,0 +1,244 @@
+//! The contents that indexes know: looking them up and reading them.
+//!
+//! Needs an opened format. Promises that what it returns is what was stored under that name (encryption is
+//! authenticated and bound to the name). It does not write; [`super::session`] does.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::{
+    Id,
+    epoch::Epochs,
+    index::{Entry, Index},
+    legacy,
+};
+use crate::{
+    blob,
+    compress,
+    context::Context,
+    encrypt::{blob_identifier, content_identifier},
+    error::Error,
+    format::secrets::Secrets,
+    store::{ErrorKind, Metadata, SharedStore},
+};
+
+/// How often loading is tried again when index blobs vanish meanwhile.
+const LOAD_ATTEMPTS: usize = 10;
+/// Index blobs fetched at the same time.
+const LOAD_PARALLELISM: usize = 8;
+
+/// What the indexes say at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The epochs, where the repository has them.
+    pub epochs: Epochs,
+    /// When the listing was asked for.
+    pub refreshed: Timestamp,
+    /// Grows with every refresh that changed something.
+    pub generation: u64,
+    indexes: BTreeMap<blob::Id, Arc<Index>>,
+}
+
+/// The contents of a repository.
+#[derive(Debug)]
+pub struct Contents {
+    /// Where blobs are.
+    pub store: SharedStore,
+    /// Time, chance, identity.
+    pub context: Context,
+    /// Format and keys.
+    pub secrets: Arc<Secrets>,
+    view: Mutex<Arc<View>>,
+}
+
+impl View {
+    /// The winning entry, even if the watermark hides it.
+    pub fn find_hidden(&self, id: &Id) -> Result<Option<Entry>, Error> {
+        let mut winner: Option<Entry> = None;
+        for (blob, index) in &self.indexes {
+            let found = index.find(id).map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?;
+            if let Some(found) = found {
+                if winner.as_ref().is_none_or(|winner| found.beats(winner)) {
+                    winner = Some(found);
+                }
+            }
+        }
+        Ok(winner)
+    }
+    /// Whether a deletion is final.
+    fn is_hidden(&self, entry: &Entry) -> bool {
+        entry.is_deleted && self.epochs.watermark.is_some_and(|watermark| entry.timestamp <= watermark)
+    }
+    /// The entry of a content, deleted ones included.
+    pub fn find(&self, id: &Id) -> Result<Option<Entry>, Error> {
+        Ok(self.find_hidden(id)?.filter(|entry| !self.is_hidden(entry)))
+    }
+    fn merge(&self, entries: impl Fn(&Index, &mut dyn FnMut(Result<Entry, super::index::Malformed>))) -> Result<BTreeMap<Id, Entry>, Error> {
+        let mut winners: BTreeMap<Id, Entry> = BTreeMap::new();
+        for (blob, index) in &self.indexes {
+            let mut failure = None;
+            entries(index, &mut |entry| match entry {
+                Ok(entry) => match winners.entry(entry.id) {
+                    std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(entry)),
+                    std::collections::btree_map::Entry::Occupied(mut place) => {
+                        if entry.beats(place.get()) {
+                            place.insert(entry);
+                        }
+                    }
+                },
+                Err(malformed) => failure = Some(malformed),
+            });
+            if let Some(malformed) = failure {
+                return Err(Error::CorruptIndex { blob: blob.clone(), detail: malformed.to_string() });
+            }
+        }
+        winners.retain(|_, entry| !self.is_hidden(entry));
+        Ok(winners)
+    }
+    /// The winners among the entries of some index blobs, hidden ones included.
+    pub fn merge_blobs(&self, blobs: &[Metadata]) -> Result<BTreeMap<Id, Entry>, Error> {
+        let indexes = blobs.iter().map(|blob| {
+            let id = blob::Id::new(blob.id.as_str());
+            let index = self.indexes.get(&id).cloned();
+            index.map(|index| (id.clone(), index)).ok_or(Error::CorruptIndex { blob: id, detail: "it was not loaded".to_owned() })
+        });
+        let part = Self { indexes: indexes.collect::<Result<_, _>>()?, ..Self::default() };
+        part.all()
+    }
+    /// Every content, deleted ones included.
+    pub fn all(&self) -> Result<BTreeMap<Id, Entry>, Error> {
+        self.merge(|index, each| index.entries().for_each(each))
+    }
+    /// Every content with a prefix letter, deleted ones included.
+    pub fn all_with_prefix(&self, prefix: u8) -> Result<BTreeMap<Id, Entry>, Error> {
+        self.merge(|index, each| index.entries_with_prefix(prefix).for_each(each))
+    }
+}
+
+/// Fetches and opens one index blob.
+pub async fn load_index(store: SharedStore, secrets: Arc<Secrets>, blob: blob::Id) -> Result<(blob::Id, Arc<Index>), Error> {
+    let bytes = store.get(blob.as_str(), None).await?;
+    let corrupt = |detail: String| Error::CorruptIndex { blob: blob.clone(), detail };
+    let identifier = blob_identifier(blob.as_str()).ok_or_else(|| corrupt("its name holds no hash".to_owned()))?;
+    let plain = secrets.encryptor.decrypt(&identifier, &bytes).map_err(|error| corrupt(error.to_string()))?;
+    let index = Index::parse(plain.into()).map_err(|error| corrupt(error.to_string()))?;
+    if !index.is_empty() && index.key_bytes() != 1 + secrets.hasher.output_bytes() {
+        return Err(corrupt("its keys have another length than the repository's hashes".to_owned()));
+    }
+    Ok((blob, Arc::new(index)))
+}
+
+impl Contents {
+    /// Loads the indexes.
+    pub async fn open(store: SharedStore, context: Context, secrets: Arc<Secrets>) -> Result<Self, Error> {
+        let contents = Self { store, context, secrets, view: Mutex::default() };
+        contents.refresh().await?;
+        Ok(contents)
+    }
+    /// What the indexes say now.
+    pub fn view(&self) -> Arc<View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Adds an index that we wrote ourselves, so that the next refresh need not fetch it.
+    pub fn remember(&self, blob: blob::Id, index: Index) {
+        let mut place = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut view = View::clone(&place);
+        view.indexes.insert(blob, Arc::new(index));
+        view.generation += 1;
+        *place = Arc::new(view);
+    }
+    /// Lists again, and fetches index blobs that are new.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let mut attempt = 1;
+        loop {
+            match self.load().await {
+                Err(Error::Store(vanished)) if vanished.kind == ErrorKind::NotFound && attempt < LOAD_ATTEMPTS => attempt += 1,
+                other => return other,
+            }
+        }
+    }
+    async fn load(&self) -> Result<(), Error> {
+        let refreshed = (self.context.now)();
+        let (epochs, live): (Epochs, Vec<Metadata>) = if self.secrets.format.epochs.enabled {
+            let epochs = Epochs::new(&self.store.list("x").await?);
+            let live = epochs.live();
+            (epochs, live)
+        } else {
+            (Epochs::default(), legacy::live(&self.store, &self.secrets).await?)
+        };
+        let known = self.view();
+        let mut indexes = BTreeMap::new();
+        let mut wanted = Vec::new();
+        for blob in live {
+            let id = blob::Id::new(blob.id);
+            match known.indexes.get(&id) {
+                Some(index) => drop(indexes.insert(id, index.clone())),
+                None => wanted.push(load_index(self.store.clone(), self.secrets.clone(), id)),
+            }
+        }
+        let mut loading = stream::iter(wanted).buffered(LOAD_PARALLELISM);
+        while let Some(loaded) = loading.next().await {
+            let (id, index) = loaded?;
+            indexes.insert(id, index);
+        }
+        drop(loading);
+        let generation = known.generation + 1;
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(View { epochs, refreshed, generation, indexes });
+        Ok(())
+    }
+
+    /// Reads a content, deleted ones included.
+    ///
+    /// # Errors
+    /// [`Error::MissingContent`], [`Error::MissingPack`], [`Error::CorruptContent`], [`Error::Store`].
+    pub async fn read(&self, id: &Id) -> Result<Bytes, Error> {
+        let entry = self.view().find(id)?.ok_or(Error::MissingContent { content: *id })?;
+        self.read_entry(&entry).await
+    }
+    /// Reads a content where its entry says it is.
+    pub async fn read_entry(&self, entry: &Entry) -> Result<Bytes, Error> {
+        let range = u64::from(entry.offset)..u64::from(entry.offset) + u64::from(entry.packed_length);
+        let stored = self.store.get(entry.pack.as_str(), Some(range)).await.map_err(|failure| match failure.kind {
+            ErrorKind::NotFound | ErrorKind::Truncated => {
+                Error::MissingPack { content: entry.id, pack: entry.pack.clone(), detail: failure.detail }
+            }
+            _ => Error::Store(failure),
+        })?;
+        self.open_stored(entry, &stored)
+    }
+    /// Decrypts and decompresses the stored bytes of a content.
+    pub fn open_stored(&self, entry: &Entry, stored: &[u8]) -> Result<Bytes, Error> {
+        let corrupt = |detail: String| Error::CorruptContent { content: entry.id, pack: entry.pack.clone(), detail };
+        if entry.encryption_key != 0 {
+            return Err(Error::UnsupportedFeature { feature: format!("encryption key {}", entry.encryption_key) });
+        }
+        let identifier = content_identifier(entry.id.hash());
+        let payload = self.secrets.encryptor.decrypt(identifier, stored).map_err(|error| corrupt(error.to_string()))?;
+        if entry.compression == compress::NONE {
+            return Ok(payload.into());
+        }
+        match compress::decompress(entry.compression, &payload, u64::from(entry.original_length)) {
+            Ok(data) if data.len() == entry.original_length as usize => Ok(data.into()),
+            Ok(data) => Err(corrupt(format!("it has {} bytes instead of {}", data.len(), entry.original_length))),
+            Err(compress::Undecodable::Unsupported(name)) => {
+                Err(Error::UnsupportedFeature { feature: format!("compressor {name}") })
+            }
+            Err(error) => Err(corrupt(error.to_string())),
+        }
+    }
+    /// Reads a content and checks that its bytes hash to its name.
+    pub async fn read_checked(&self, entry: &Entry) -> Result<Bytes, Error> {
+        let data = self.read_entry(entry).await?;
+        if self.secrets.hasher.hash(&data) != entry.id.hash() {
+            let detail = "its bytes do not hash to its name".to_owned();
+            return Err(Error::CorruptContent { content: entry.id, pack: entry.pack.clone(), detail });
+        }
+        Ok(data)
+    }
+}
