@@ -24,6 +24,8 @@ pub const EINVAL: i32 = 22;
 pub const ENOSPC: i32 = 28;
 /// Read-only file system.
 pub const EROFS: i32 = 30;
+/// File name too long.
+pub const ENAMETOOLONG: i32 = 36;
 /// Directory not empty.
 pub const ENOTEMPTY: i32 = 39;
 /// Too many levels of symbolic links.

@@ -10,6 +10,7 @@
 //! allocation beyond whole bytes. Read [`content`] for bytes, [`tree`] for names, [`mount`] for the view.
 pub mod content;
 pub mod errno;
+pub mod files;
 pub mod generate;
 pub mod mount;
 pub mod ownership;
@@ -28,6 +29,7 @@ use engine::{context::Now, tree::Time};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use files::VolumeFiles;
 pub use mount::{Mount, MountOptions};
 pub use ownership::{FsGroupPolicy, Ownership};
 pub use permission::{Capabilities, Credentials};

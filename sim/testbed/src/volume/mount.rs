@@ -152,6 +152,27 @@ impl Mount {
         Ok(self.content(&state, number)?.holes())
     }
 
+    /// Gives a file a second name.
+    pub fn link(&self, existing: &Path, path: &Path) -> io::Result<()> {
+        drop(self.enter(existing)?);
+        let mut state = self.enter_to_name(path)?;
+        let now = self.volume.now();
+        Arc::make_mut(&mut state.tree).link(existing, path, now)
+    }
+    /// Where its work is charged.
+    pub fn meter(&self) -> Option<&Meter> {
+        self.options.meter.as_ref()
+    }
+    /// Reads a part of a file that lies within its length.
+    pub(super) fn read_range(&self, path: &Path, range: std::ops::Range<u64>) -> io::Result<Vec<u8>> {
+        let content = self.open_content(path)?;
+        let mut buffer = vec![0; (range.end - range.start) as usize];
+        let read = content.read(range.start, &mut buffer);
+        buffer.truncate(read);
+        self.charge(0, read as u64);
+        Ok(buffer)
+    }
+
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().expect("no holder of a mount's cache lock panics")
     }
@@ -323,6 +344,13 @@ impl ReadTree for Mount {
         }
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send + '_>> {
+        let content = self.open_content(path)?;
+        Ok(Box::new(Reader { mount: self, content, position: 0 }))
+    }
+}
+
+impl Mount {
+    fn open_content(&self, path: &Path) -> io::Result<Arc<Content>> {
         let state = self.enter(path)?;
         let number = state.tree.resolve(path)?;
         let inode = state.tree.inode(number)?;
@@ -333,14 +361,11 @@ impl ReadTree for Mount {
         let content = self.content(&state, number)?;
         drop(state);
         self.charge(1, 0);
-        if let Verdict::Fail { code, .. } = self.ask("open", "dense") {
-            return Err(error(errno::of(&code)));
+        match self.ask("open", "dense") {
+            Verdict::Fail { code, .. } => Err(error(errno::of(&code))),
+            _ => Ok(content),
         }
-        Ok(Box::new(Reader { mount: self, content, position: 0 }))
     }
-}
-
-impl Mount {
     fn see_sparse(&self, state: &State, entry: &mut Entry) -> io::Result<()> {
         if entry.kind == Kind::File && self.cache().files.contains_key(&entry.inode) {
             entry.is_sparse = self.content(state, entry.inode)?.has_holes();

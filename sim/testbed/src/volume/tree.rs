@@ -16,6 +16,8 @@ use super::{
 pub type Number = u64;
 /// The root directory's inode.
 pub const ROOT: Number = 1;
+/// The longest name that Linux file systems take.
+const NAME_BYTES_MAX: usize = 255;
 
 /// What an inode is.
 #[derive(Clone, Debug)]
@@ -171,7 +173,8 @@ impl Tree {
     /// Adds a new inode under a path.
     ///
     /// # Errors
-    /// EEXIST when something is there, ENOENT and ENOTDIR for the way to it, EINVAL for an unusable name.
+    /// EEXIST when something is there, ENOENT and ENOTDIR for the way to it, EINVAL and
+    /// ENAMETOOLONG for an unusable name.
     pub fn insert(&mut self, path: &Path, inode: Inode) -> io::Result<Number> {
         let mtime = inode.mtime;
         let number = self.next;
@@ -241,6 +244,9 @@ impl Tree {
         let name = path.name().to_vec();
         if name.is_empty() || name.contains(&0) || name == b"." || name == b".." {
             return Err(error(if path.is_root() { errno::EEXIST } else { errno::EINVAL }));
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return Err(error(errno::ENAMETOOLONG));
         }
         let parent = self.resolve(&path.parent().unwrap_or_default())?;
         if self.names(parent)?.contains_key(&name) {

@@ -21,6 +21,17 @@ use serde::Serialize;
 pub use compare::compare;
 pub use read_back::{Found, Observe, ReadBack};
 
+use crate::{
+    ledger::Entry,
+    volume::{MountOptions, Volume},
+};
+
+/// Reads a volume back through a fresh mount of its own and compares it with what the bed wrote.
+pub fn judge(volume: &Volume, expected: &Entry, carries: Carries) -> Report {
+    let mount = volume.mount(MountOptions::new("oracle").read_only(true));
+    compare(expected, &ReadBack::of(&mount), carries)
+}
+
 /// What is compared, and what can be wrong with a path as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
