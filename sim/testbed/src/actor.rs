@@ -71,7 +71,7 @@ pub enum Next {
 #[async_trait::async_trait]
 pub trait Actor: Send + Sync + 'static {
     /// The name under which it writes.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
     /// Which of its objects a change concerns.
     fn keys(&self, change: &Change, view: &View<'_>) -> Vec<Key>;
     /// Brings one object closer to what it should be.

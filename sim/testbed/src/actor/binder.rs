@@ -171,7 +171,7 @@ impl Binder {
 
 #[async_trait::async_trait]
 impl Actor for Binder {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

@@ -60,7 +60,7 @@ pub(crate) struct Shared {
 pub struct Cluster {
     shared: Arc<Shared>,
     direct: Direct,
-    caller: &'static str,
+    caller: Arc<str>,
 }
 
 impl Cluster {
@@ -75,7 +75,7 @@ impl Cluster {
             actors: OnceLock::new(),
             seed,
         });
-        let cluster = Self { shared: Arc::clone(&shared), direct: server.direct("bed"), caller: "bed" };
+        let cluster = Self { shared: Arc::clone(&shared), direct: server.direct("bed"), caller: Arc::from("bed") };
         let weak = Arc::downgrade(&shared);
         // The server lives in `shared` and holds this closure: a strong handle here would be a circle.
         server.tap(move |change| {
@@ -102,13 +102,13 @@ impl Cluster {
 
     /// The same cluster for another caller.
     #[must_use]
-    pub fn for_caller(&self, caller: &'static str) -> Self {
-        Self { shared: Arc::clone(&self.shared), direct: self.shared.server.direct(caller), caller }
+    pub fn for_caller(&self, caller: &str) -> Self {
+        Self { shared: Arc::clone(&self.shared), direct: self.shared.server.direct(caller), caller: Arc::from(caller) }
     }
 
     /// Who writes through this handle.
-    pub fn caller(&self) -> &'static str {
-        self.caller
+    pub fn caller(&self) -> &str {
+        &self.caller
     }
 
     /// The server itself.
@@ -248,7 +248,7 @@ impl Cluster {
             text(event, "/involvedObject/uid") == uid
                 && text(event, "/reason") == reason
                 && text(event, "/message") == message
-                && text(event, "/source/component") == self.caller
+                && text(event, "/source/component") == &*self.caller
         });
         let result = if let Some(event) = same {
             self.change(resource::EVENT, namespace, text(&event, "/metadata/name"), |event| {
@@ -257,7 +257,7 @@ impl Cluster {
             })
         } else {
             let name = text(about, "/metadata/name");
-            let suffix = crate::seed::hex(self.shared.seed, &[uid, reason, message, self.caller, &now], 16);
+            let suffix = crate::seed::hex(self.shared.seed, &[uid, reason, message, &self.caller, &now], 16);
             self.create(
                 resource::EVENT,
                 json!({
@@ -269,8 +269,8 @@ impl Cluster {
                     },
                     "reason": reason, "message": message, "type": class, "count": 1,
                     "firstTimestamp": now, "lastTimestamp": now, "eventTime": null,
-                    "reportingComponent": self.caller, "reportingInstance": "",
-                    "source": {"component": self.caller},
+                    "reportingComponent": &*self.caller, "reportingInstance": "",
+                    "source": {"component": &*self.caller},
                 }),
             )
             .map(|_| ())
@@ -282,7 +282,7 @@ impl Cluster {
     /// else wrote first. The change that caused it wakes the actor again.
     pub fn tolerate(&self, result: Result<(), Failure>) {
         if let Err(failure) = result {
-            tracing::debug!(caller = self.caller, %failure, "a write was refused");
+            tracing::debug!(caller = &*self.caller, %failure, "a write was refused");
         }
     }
 }

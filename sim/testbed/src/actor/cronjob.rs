@@ -136,7 +136,7 @@ impl CronJobs {
 
 #[async_trait::async_trait]
 impl Actor for CronJobs {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

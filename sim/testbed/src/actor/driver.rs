@@ -96,7 +96,7 @@ struct Inventory {
 /// One CSI driver.
 pub struct Driver {
     name: String,
-    component: &'static str,
+    component: String,
     character: Character,
     faults: Register,
     record: Record,
@@ -109,11 +109,10 @@ pub struct Driver {
 impl Driver {
     /// A driver without volumes.
     pub fn new(name: &str, character: Character, faults: Register, record: Record, clock: Clock, seed: u64) -> Self {
-        // One name per process: sidecars report as `<driver>_<pod>_<uuid>`.
-        let component: &'static str = Box::leak(format!("{name}_csi-provisioner-0").into_boxed_str());
         Self {
             name: name.to_owned(),
-            component,
+            // Sidecars report as `<driver>_<pod>_<uuid>`.
+            component: format!("{name}_csi-provisioner-0"),
             character,
             faults,
             record,
@@ -130,8 +129,8 @@ impl Driver {
     }
 
     /// The name under which its provisioner reports events.
-    pub fn component(&self) -> &'static str {
-        self.component
+    pub fn component(&self) -> &str {
+        &self.component
     }
 
     /// What its volumes are like.

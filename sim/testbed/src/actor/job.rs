@@ -235,7 +235,7 @@ impl Jobs {
 
 #[async_trait::async_trait]
 impl Actor for Jobs {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

@@ -31,7 +31,7 @@ impl Namespaces {
 
 #[async_trait::async_trait]
 impl Actor for Namespaces {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

@@ -26,7 +26,7 @@ impl Protection {
 
 #[async_trait::async_trait]
 impl Actor for Protection {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

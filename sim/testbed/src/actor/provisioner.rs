@@ -244,7 +244,7 @@ impl Provisioner {
 
 #[async_trait::async_trait]
 impl Actor for Provisioner {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

@@ -60,7 +60,7 @@ impl Scheduler {
 
 #[async_trait::async_trait]
 impl Actor for Scheduler {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

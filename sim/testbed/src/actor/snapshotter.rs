@@ -261,7 +261,7 @@ impl Controller {
 
 #[async_trait::async_trait]
 impl Actor for Controller {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 
@@ -436,7 +436,7 @@ impl Sidecar {
 
 #[async_trait::async_trait]
 impl Actor for Sidecar {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 

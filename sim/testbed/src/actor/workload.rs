@@ -91,7 +91,7 @@ impl Workloads {
 
 #[async_trait::async_trait]
 impl Actor for Workloads {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.cluster.caller()
     }
 
