@@ -19,7 +19,6 @@ use crate::{
     },
     bucket::Bucket,
     clock::Clock,
-    nfs::Export,
     volume::{Character, Volume},
 };
 
@@ -44,7 +43,7 @@ pub struct Storage {
     faults: Register,
     fixed: Mutex<BTreeMap<String, Volume>>,
     buckets: Mutex<BTreeMap<String, Bucket>>,
-    exports: Mutex<BTreeMap<String, Export>>,
+    exports: Mutex<BTreeMap<String, Volume>>,
 }
 
 impl Storage {
@@ -98,12 +97,12 @@ impl Storage {
     }
 
     /// The export at `server:path`, if it was made.
-    pub fn export(&self, server: &str, path: &str) -> Option<Export> {
+    pub fn export(&self, server: &str, path: &str) -> Option<Volume> {
         lock(&self.exports).get(&format!("{server}:{path}")).cloned()
     }
 
     /// The export that holds a path on a server, and the path within it.
-    pub fn find_export(&self, server: &str, path: &str) -> Option<(Export, String)> {
+    pub fn find_export(&self, server: &str, path: &str) -> Option<(Volume, String)> {
         let exports = lock(&self.exports);
         let mut prefix = path.trim_end_matches('/');
         loop {
@@ -115,16 +114,16 @@ impl Storage {
     }
 
     /// Makes an export, or returns the one that is there. Faults aim at `name`.
-    pub fn make_export(&self, server: &str, path: &str, name: &str) -> Export {
+    pub fn make_export(&self, server: &str, path: &str, name: &str) -> Volume {
         let path = path.trim_end_matches('/');
         lock(&self.exports)
             .entry(format!("{server}:{path}"))
-            .or_insert_with(|| Export::new(name, self.clock.as_function(), self.faults.clone()))
+            .or_insert_with(|| Volume::new(name, Character::Nfs, self.clock.as_function()))
             .clone()
     }
 
     /// All exports by `server:path`.
-    pub fn exports(&self) -> BTreeMap<String, Export> {
+    pub fn exports(&self) -> BTreeMap<String, Volume> {
         lock(&self.exports).clone()
     }
 }
