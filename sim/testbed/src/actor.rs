@@ -13,7 +13,7 @@ pub mod cronjob;
 pub mod driver;
 pub mod job;
 pub mod kubelet;
-pub mod namespace;
+pub mod expiry;
 pub mod protection;
 pub mod provisioner;
 pub mod resource;

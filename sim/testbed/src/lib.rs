@@ -5,13 +5,18 @@
 //! of real ones, and a subject. It promises that one seed gives one record, byte for byte, as long as no
 //! socket is involved. It knows no Gherkin, no YAML and no report. Read [`bed`] first, then [`actor`].
 
+pub mod actor;
 pub mod bed;
-pub mod clock;
-pub mod record;
-pub mod subject;
-pub mod cost;
-pub mod volume;
 pub mod bucket;
+pub mod clock;
+pub mod cost;
 pub mod ledger;
 pub mod nfs;
 pub mod oracle;
+pub mod quantity;
+pub mod record;
+pub mod seed;
+pub mod storage;
+pub mod subject;
+mod tap;
+pub mod volume;

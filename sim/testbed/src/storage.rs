@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use fault::Register;
@@ -19,6 +20,7 @@ use crate::{
     },
     bucket::Bucket,
     clock::Clock,
+    nfs::Export,
     volume::{Character, Volume},
 };
 
@@ -33,6 +35,8 @@ pub enum Backing {
         server: String,
         /// Exported path.
         path: String,
+        /// For a soft mount: after how long a request fails.
+        soft: Option<Duration>,
     },
 }
 
@@ -43,7 +47,7 @@ pub struct Storage {
     faults: Register,
     fixed: Mutex<BTreeMap<String, Volume>>,
     buckets: Mutex<BTreeMap<String, Bucket>>,
-    exports: Mutex<BTreeMap<String, Volume>>,
+    exports: Mutex<BTreeMap<String, Export>>,
 }
 
 impl Storage {
@@ -63,7 +67,7 @@ impl Storage {
         let volume = cluster.get(resource::VOLUME, "", text(&claim, "/spec/volumeName"))?;
         if volume["spec"]["nfs"].is_object() {
             let (server, path) = (text(&volume, "/spec/nfs/server").to_owned(), text(&volume, "/spec/nfs/path").to_owned());
-            return Some(Backing::Nfs { server, path });
+            return Some(Backing::Nfs { server, path, soft: soft_timeout(&volume) });
         }
         if let Some(driver) = self.drivers.get(text(&volume, "/spec/csi/driver"))
             && let Some(held) = driver.volume(text(&volume, "/spec/csi/volumeHandle"))
@@ -76,6 +80,12 @@ impl Storage {
             .entry(name(&volume).to_owned())
             .or_insert_with(|| Volume::new(name(&volume), Character::HostPath, self.clock.as_function()));
         Some(Backing::Volume(held.clone()))
+    }
+
+    /// The data volume at an NFS path: files that an app keeps on NFS, beside what exports hold of repositories.
+    pub fn nfs_volume(&self, server: &str, path: &str) -> Volume {
+        let name = format!("{server}:{path}");
+        lock(&self.fixed).entry(name.clone()).or_insert_with(|| Volume::new(name, Character::Nfs, self.clock.as_function())).clone()
     }
 
     /// The bucket of this name at an endpoint, if it was made.
@@ -97,12 +107,12 @@ impl Storage {
     }
 
     /// The export at `server:path`, if it was made.
-    pub fn export(&self, server: &str, path: &str) -> Option<Volume> {
+    pub fn export(&self, server: &str, path: &str) -> Option<Export> {
         lock(&self.exports).get(&format!("{server}:{path}")).cloned()
     }
 
     /// The export that holds a path on a server, and the path within it.
-    pub fn find_export(&self, server: &str, path: &str) -> Option<(Volume, String)> {
+    pub fn find_export(&self, server: &str, path: &str) -> Option<(Export, String)> {
         let exports = lock(&self.exports);
         let mut prefix = path.trim_end_matches('/');
         loop {
@@ -114,18 +124,35 @@ impl Storage {
     }
 
     /// Makes an export, or returns the one that is there. Faults aim at `name`.
-    pub fn make_export(&self, server: &str, path: &str, name: &str) -> Volume {
+    pub fn make_export(&self, server: &str, path: &str, name: &str) -> Export {
         let path = path.trim_end_matches('/');
         lock(&self.exports)
             .entry(format!("{server}:{path}"))
-            .or_insert_with(|| Volume::new(name, Character::Nfs, self.clock.as_function()))
+            .or_insert_with(|| Export::new(name, self.clock.as_function(), self.faults.clone()))
             .clone()
     }
 
     /// All exports by `server:path`.
-    pub fn exports(&self) -> BTreeMap<String, Volume> {
+    pub fn exports(&self) -> BTreeMap<String, Export> {
         lock(&self.exports).clone()
     }
+}
+
+/// The time after which a soft mount gives up: `timeo` (tenths of a second) for each try.
+fn soft_timeout(volume: &serde_json::Value) -> Option<Duration> {
+    let options: Vec<&str> = volume
+        .pointer("/spec/mountOptions")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .flat_map(|options| options.split(','))
+        .collect();
+    let number = |key: &str, default: u64| {
+        options.iter().find_map(|option| option.strip_prefix(key)?.parse().ok()).unwrap_or(default)
+    };
+    let is_soft = options.iter().any(|option| *option == "soft" || *option == "softerr");
+    is_soft.then(|| Duration::from_millis(100 * number("timeo=", 600) * (number("retrans=", 2) + 1)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

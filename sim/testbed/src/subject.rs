@@ -4,7 +4,12 @@
 //! their own; a saboteur is the reference with one seam wrapped or its mover replaced, so that an oracle
 //! must catch it. What cannot be had in process (the real operator) belongs to another tier.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use apiserver::ApiServer;
+use futures::future::BoxFuture;
+
+use crate::{actor::kubelet::process::Mover, clock::Clock};
 
 /// Which controller and mover run on a bed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,4 +37,41 @@ impl fmt::Display for Subject {
             Self::Saboteur(name) => write!(f, "saboteur {name}"),
         }
     }
+}
+
+/// Starts a controller on a server; dropped or aborted, it is a killed process.
+pub type StartController = Arc<dyn Fn(&ApiServer, &Clock) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A subject taken apart into what a bed starts.
+#[derive(Clone)]
+pub struct Assembly {
+    /// The controller, if there is one.
+    pub controller: Option<StartController>,
+    /// The mover.
+    pub mover: Mover,
+}
+
+/// The image that mover containers are given; nothing is pulled.
+pub const MOVER_IMAGE: &str = "firedrill/mover:bed";
+
+impl Assembly {
+    /// Takes a subject apart.
+    pub fn of(subject: &Subject) -> Self {
+        let mover: Mover = Arc::new(|request, doors| Box::pin(mover::run(request, doors)));
+        let profile = match subject {
+            Subject::None => return Self { controller: None, mover },
+            Subject::Reference(profile) => *profile,
+            Subject::Saboteur(_) => controller::Profile::Safe,
+        };
+        Self { controller: Some(reference(profile)), mover }
+    }
+}
+
+/// The reference controller with a client of its own.
+pub fn reference(profile: controller::Profile) -> StartController {
+    Arc::new(move |server, clock| {
+        let client = kube::Client::new(server.service("controller"), "default");
+        let settings = controller::Settings { profile, now: clock.as_function(), mover_image: MOVER_IMAGE.to_owned() };
+        Box::pin(controller::run(client, settings))
+    })
 }

@@ -2,7 +2,7 @@
 //!
 //! The mirror follows the server's tap, so a look costs nothing and is always current; real components
 //! have caches that lag, which only the subject shall have here. Writes go straight to the server. Events
-//! are counted as the real recorder does and expire after an hour (see [`super::namespace`]).
+//! are counted as the real recorder does and expire after an hour (see [`super::expiry`]).
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,30 @@ type ByName = BTreeMap<String, Arc<Value>>;
 
 /// All objects, by `plural.group`, namespace and name.
 #[derive(Default)]
-struct World(BTreeMap<String, BTreeMap<String, ByName>>);
+struct World {
+    objects: BTreeMap<String, BTreeMap<String, ByName>>,
+    kinds: BTreeMap<String, BTreeMap<String, Known>>,
+}
+
+/// Where the objects of a kind live, as far as one was ever seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// API group.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Plural name.
+    pub plural: String,
+    /// Kind.
+    pub kind: String,
+}
+
+impl Known {
+    /// `v1` or `batch/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+}
 
 fn resource_key(group: &str, plural: &str) -> String {
     if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
@@ -31,8 +54,17 @@ fn resource_key(group: &str, plural: &str) -> String {
 
 impl World {
     fn apply(&mut self, change: &Change) {
+        if !self.kinds.get(&change.kind).is_some_and(|groups| groups.contains_key(&change.group)) {
+            let known = Known {
+                group: change.group.clone(),
+                version: change.version.clone(),
+                plural: change.resource.clone(),
+                kind: change.kind.clone(),
+            };
+            self.kinds.entry(change.kind.clone()).or_default().insert(change.group.clone(), known);
+        }
         let names = self
-            .0
+            .objects
             .entry(resource_key(&change.group, &change.resource))
             .or_default()
             .entry(change.namespace.clone())
@@ -171,6 +203,17 @@ impl Cluster {
         View(&self.shared).list_dynamic(group, plural, namespace)
     }
 
+    /// Finds the resource of a kind, given as `Kind` or `Kind.group`, of which an object was seen.
+    pub fn known(&self, kind: &str) -> Option<Known> {
+        let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));
+        let world = self.shared.world();
+        let groups = world.kinds.get(kind)?;
+        match group {
+            Some(group) => groups.get(group).cloned(),
+            None => groups.values().next().cloned(),
+        }
+    }
+
     /// Creates an object; `apiVersion` and `kind` are filled in.
     pub fn create(&self, resource: Resource, mut object: Value) -> Result<Value, Failure> {
         object["apiVersion"] = json!(resource.api_version());
@@ -306,11 +349,11 @@ impl View<'_> {
         self.list_dynamic(resource.group, resource.plural, namespace)
     }
     fn get_dynamic(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        self.0.world().0.get(&resource_key(group, plural))?.get(namespace)?.get(name).cloned()
+        self.0.world().objects.get(&resource_key(group, plural))?.get(namespace)?.get(name).cloned()
     }
     fn list_dynamic(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<Value>> {
         let world = self.0.world();
-        let Some(namespaces) = world.0.get(&resource_key(group, plural)) else { return Vec::new() };
+        let Some(namespaces) = world.objects.get(&resource_key(group, plural)) else { return Vec::new() };
         if namespace.is_empty() {
             namespaces.values().flat_map(BTreeMap::values).cloned().collect()
         } else {

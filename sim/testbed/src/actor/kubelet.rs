@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use self::{
     mounts::{Mounted, Mounts, Volumes},
-    process::{Ended, Mover, Start, actor_of, credentials},
+    process::{Ended, Mover, Pages, Start, actor_of, credentials},
 };
 use super::{
     Actor, Change, Cluster, Key, Next, View,
@@ -158,12 +158,14 @@ impl Inner {
     /// Runs a pod to its end.
     async fn run(self: Arc<Self>, pod: Arc<Value>, stop: watch::Receiver<bool>, mut kill: watch::Receiver<Option<Signal>>) {
         self.wait_state(&pod, "ContainerCreating", "");
-        let work = Arc::clone(&self).work(Arc::clone(&pod), stop);
+        let pages = Pages::default();
+        let work = Arc::clone(&self).work(Arc::clone(&pod), stop, pages.clone());
         let outcome = tokio::select! {
             biased;
             signal = killed(&mut kill) => Err(signal),
             outcome = work => Ok(outcome),
         };
+        pages.write_back();
         match outcome {
             Ok(ended) => self.finish(&pod, &ended),
             Err(Signal::Kill(reason)) => {
@@ -186,7 +188,7 @@ impl Inner {
     }
 
     /// Everything between a node and the end: set-up, init containers, containers.
-    async fn work(self: Arc<Self>, pod: Arc<Value>, stop: watch::Receiver<bool>) -> Vec<(Value, Ended, u64)> {
+    async fn work(self: Arc<Self>, pod: Arc<Value>, stop: watch::Receiver<bool>, pages: Pages) -> Vec<(Value, Ended, u64)> {
         let volumes = match self.set_up(&pod, &stop).await {
             Some(volumes) => volumes,
             None => return stopped_before_start(&pod),
@@ -198,7 +200,7 @@ impl Inner {
             () = told(&mut stop) => return stopped_before_start(&pod),
         }
         for container in containers(&pod, "initContainers") {
-            let Some(ended) = self.run_container(&pod, &container, &volumes, stop.clone(), 0).await else {
+            let Some(ended) = self.run_container(&pod, &container, &volumes, stop.clone(), 0, &pages).await else {
                 return stopped_before_start(&pod);
             };
             if ended.code != 0 {
@@ -206,17 +208,18 @@ impl Inner {
             }
         }
         let all = containers(&pod, "containers");
-        let runs = all.iter().map(|container| Arc::clone(&self).keep_running(Arc::clone(&pod), container.clone(), volumes.clone(), stop.clone()));
+        let runs = all.iter().map(|container| Arc::clone(&self).keep_running(Arc::clone(&pod), container.clone(), volumes.clone(), stop.clone(), pages.clone()));
         futures::future::join_all(runs).await
     }
 
     /// Mounts the volumes, trying again until it succeeds; `None` when told to stop before that.
     async fn set_up(&self, pod: &Value, stop: &watch::Receiver<bool>) -> Option<Volumes> {
         let mut stop = stop.clone();
+        let actor = actor_of(pod);
         loop {
             let (_, verdict) = tokio::select! {
                 biased;
-                verdict = self.faults.pass(Seam::Process, &actor_of(pod), "start", name(pod)) => verdict,
+                verdict = self.faults.pass(Seam::Process, &actor, "start", name(pod)) => verdict,
                 () = told(&mut stop) => return None,
             };
             let failure = match verdict {
@@ -259,6 +262,7 @@ impl Inner {
     /// Runs a container once; `None` when it was told to stop before it could start.
     async fn run_container(
         &self, pod: &Arc<Value>, container: &Value, volumes: &Volumes, stop: watch::Receiver<bool>, restarts: u64,
+        pages: &Pages,
     ) -> Option<Ended> {
         let mut told_to_stop = stop.clone();
         let variables = loop {
@@ -295,6 +299,7 @@ impl Inner {
             restarts,
             stop,
             verbose: self.verbose,
+            pages: pages.clone(),
         };
         let actor = actor_of(pod);
         // Asked for its number and for kills; a kill waits in the register for `killed` below.
@@ -320,11 +325,12 @@ impl Inner {
     /// Runs a container and restarts it in place as the pod's policy says.
     async fn keep_running(
         self: Arc<Self>, pod: Arc<Value>, container: Value, volumes: Volumes, stop: watch::Receiver<bool>,
+        pages: Pages,
     ) -> (Value, Ended, u64) {
         let mut restarts = 0;
         let mut told_to_stop = stop.clone();
         loop {
-            let ended = self.run_container(&pod, &container, &volumes, stop.clone(), restarts).await;
+            let ended = self.run_container(&pod, &container, &volumes, stop.clone(), restarts, &pages).await;
             let Some(ended) = ended else { return (container, Ended::with(143, String::new()), restarts) };
             let again = match text(&pod, "/spec/restartPolicy") {
                 "Never" => false,
@@ -416,7 +422,8 @@ impl Actor for Kubelet {
 
     fn keys(&self, change: &Change, _: &View<'_>) -> Vec<Key> {
         let is_ours = change.kind == "Pod" && change.caller != self.0.cluster.caller();
-        if is_ours && !text(&change.object, "/spec/nodeName").is_empty() || change.kind == "Pod" && is_deleting(&change.object) {
+        let is_assigned = is_ours && !text(&change.object, "/spec/nodeName").is_empty();
+        if is_assigned || (change.kind == "Pod" && is_deleting(&change.object)) {
             vec![Key::new(resource::POD, &change.namespace, &change.name)]
         } else {
             Vec::new()

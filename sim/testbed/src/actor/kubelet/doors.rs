@@ -24,6 +24,7 @@ use super::{
 use crate::{
     bucket::{FaultyStore, Operation},
     cost::{Meter, Rate},
+    nfs::NfsOptions,
     record::{Record, What},
     storage::Storage,
     volume::{Credentials, Mount, MountOptions},
@@ -64,26 +65,35 @@ impl StoreDoor {
         let Some((mounted, rest)) = mounts::resolve(&self.mounts, path) else {
             return Err(refuse(ErrorKind::Misconfigured, "nothing is mounted there: read-only file system"));
         };
-        let (volume, name, root, is_read_only) = match mounted {
+        match mounted {
             Mounted::Volume { volume, claim, sub_path, is_read_only } => {
                 let name = if claim.is_empty() { volume.name().to_owned() } else { claim.clone() };
-                (volume.clone(), name, format!("{sub_path}/{rest}"), *is_read_only)
+                let options = MountOptions::new(&self.actor)
+                    .credentials(self.credentials.clone())
+                    .read_only(*is_read_only)
+                    .register(self.faults.clone());
+                let mount = Arc::new(volume.mount(options));
+                let rate = Rate::of(volume.character());
+                Ok((Arc::new(MountedFiles::new(mount, &format!("{sub_path}/{rest}"))), name, rate))
             }
-            Mounted::Nfs { server, path: exported, is_read_only } => {
-                let found = self.storage.find_export(server, exported);
-                let (export, within) = found
-                    .ok_or_else(|| refuse(ErrorKind::Misconfigured, &format!("mount.nfs: access denied by server while mounting {server}:{exported}")))?;
+            Mounted::Nfs { server, path: exported, soft, .. } => {
+                let (export, within) = self.storage.find_export(server, exported).ok_or_else(|| {
+                    let detail = format!("mount.nfs: access denied by server while mounting {server}:{exported}");
+                    refuse(ErrorKind::Misconfigured, &detail)
+                })?;
+                let mut options = NfsOptions::hard(&self.actor).user(self.credentials.uid, self.credentials.gid);
+                if let Some(timeout) = soft {
+                    options = options.soft(*timeout);
+                }
                 let name = export.name().to_owned();
-                (export, name, format!("{within}/{rest}"), *is_read_only)
+                let below = format!("{within}/{rest}");
+                let mount = export.mount(options);
+                let below = below.trim_matches('/');
+                let files = if below.is_empty() { mount.shared() } else { mount.subdirectory(below).shared() };
+                Ok((files, name, Rate::NFS))
             }
-            Mounted::Files(_) => return Err(refuse(ErrorKind::Denied, "read-only file system")),
-        };
-        let rate = Rate::of(volume.character());
-        let options = MountOptions::new(&self.actor)
-            .credentials(self.credentials.clone())
-            .read_only(is_read_only)
-            .register(self.faults.clone());
-        Ok((Arc::new(MountedFiles::new(Arc::new(volume.mount(options)), &root)), name, rate))
+            Mounted::Files(_) => Err(refuse(ErrorKind::Denied, "read-only file system")),
+        }
     }
 }
 
@@ -140,10 +150,13 @@ fn note(record: &Record, operation: &Operation) {
 }
 
 /// The volume mounted at a path, as the mover's data door; `None` if nothing or no volume is there.
-pub fn data_door(mounts: &Mounts, path: &str, options: MountOptions) -> Option<Arc<Mount>> {
+pub fn data_door(storage: &Storage, mounts: &Mounts, path: &str, options: MountOptions) -> Option<Arc<Mount>> {
     match mounts.get(path.trim_end_matches('/'))? {
+        Mounted::Nfs { server, path, is_read_only, .. } => {
+            Some(Arc::new(storage.nfs_volume(server, path).mount(options.read_only(*is_read_only))))
+        }
         Mounted::Volume { volume, is_read_only, .. } => Some(Arc::new(volume.mount(options.read_only(*is_read_only)))),
-        _ => None,
+        Mounted::Files(_) => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! to files, empty directories to fresh trees. A volume that cannot be set up yet is an error with
 //! kubelet's text and is tried again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -13,7 +13,6 @@ use crate::{
     actor::{
         Cluster,
         cluster::{name, namespace, text},
-        resource,
     },
     storage::{Backing, Storage},
     volume::{Character, Volume},
@@ -39,6 +38,8 @@ pub enum Mounted {
         server: String,
         /// Exported path.
         path: String,
+        /// For a soft mount: after how long a request fails.
+        soft: Option<Duration>,
         /// Mounted for reading only.
         is_read_only: bool,
     },
@@ -67,12 +68,14 @@ pub fn set_up(cluster: &Cluster, storage: &Storage, pod: &Value) -> Result<Volum
             let backing = storage.of_claim(cluster, namespace(pod), &claim);
             match backing.ok_or_else(|| failed(format!("persistentvolumeclaim \"{claim}\" is not bound")))? {
                 Backing::Volume(volume) => Mounted::Volume { volume, claim, sub_path: String::new(), is_read_only },
-                Backing::Nfs { server, path } => Mounted::Nfs { server, path, is_read_only },
+                Backing::Nfs { server, path, soft } => Mounted::Nfs { server, path, soft, is_read_only },
             }
         } else if volume["nfs"].is_object() {
             Mounted::Nfs {
                 server: text(volume, "/nfs/server").to_owned(),
                 path: text(volume, "/nfs/path").to_owned(),
+                // A volume inside a pod cannot carry mount options: it is always hard.
+                soft: None,
                 is_read_only: volume.pointer("/nfs/readOnly") == Some(&Value::Bool(true)),
             }
         } else if volume["secret"].is_object() {

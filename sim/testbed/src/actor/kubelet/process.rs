@@ -4,7 +4,11 @@
 //! bed. A process dies by dropping its future; its page cache survives it, as in the world, and is written
 //! back by the node.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+};
 
 use contract::{Outcome, Request, environment, pod as paper};
 use engine::{
@@ -77,6 +81,27 @@ pub struct Start {
     pub stop: watch::Receiver<bool>,
     /// Whether blob operations and log lines are recorded.
     pub verbose: bool,
+    /// Receives every mount, so that the node can write its pages back whatever becomes of the process.
+    pub pages: Pages,
+}
+
+/// The mounts whose dirty pages outlive their processes.
+#[derive(Clone, Debug, Default)]
+pub struct Pages(Arc<Mutex<Vec<Arc<Mount>>>>);
+
+impl Pages {
+    fn hold(&self, mount: &Arc<Mount>) {
+        self.0.lock().expect("no holder of the list of mounts panics").push(Arc::clone(mount));
+    }
+    /// Writes everything back, as the node does after the end of a process.
+    pub fn write_back(&self) {
+        for mount in self.0.lock().expect("no holder of the list of mounts panics").drain(..) {
+            if let Err(error) = mount.sync() {
+                // In the world nobody reads this error any more.
+                tracing::debug!(%error, "write-back after the end of a process failed");
+            }
+        }
+    }
 }
 
 /// The Job that a pod belongs to, or the pod's own name: the actor of points.
@@ -130,7 +155,7 @@ impl Start {
         let options = MountOptions::new(&actor).credentials(credentials.clone()).register(self.faults.clone()).meter(meter.clone());
         let data = match request.operation() {
             contract::Operation::Maintenance => None,
-            _ => data_door(&self.mounts, &request.data_directory, options),
+            _ => data_door(&self.storage, &self.mounts, &request.data_directory, options),
         };
         let user = if credentials.uid == 0 { "root".to_owned() } else { format!("user{}", credentials.uid) };
         let (faults, clock, who) = (self.faults.clone(), self.cluster.clock().clone(), actor.clone());
@@ -155,10 +180,11 @@ impl Start {
             actions: Arc::new(Actions { places: data.iter().map(|mount| (request.data_directory.clone(), Arc::clone(mount))).collect() }),
             read_file: Arc::new(move |path: &str| -> io::Result<Vec<u8>> { read_file(&mounts, path) }),
         };
-        let cached = Cached(data);
+        if let Some(mount) = &data {
+            self.pages.hold(mount);
+        }
         let outcome = (self.mover)(request, doors).await;
         meter.settle().await;
-        cached.write_back();
         Ended::with(outcome.exit_code, outcome.to_termination_message())
     }
 
@@ -194,7 +220,7 @@ impl Start {
                 _ => None,
             })
             .collect();
-        let cached: Vec<Cached> = places.iter().map(|(_, mount)| Cached(Some(Arc::clone(mount)))).collect();
+        places.iter().for_each(|(_, mount)| self.pages.hold(mount));
         let log = self.log();
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         let mut stop = self.stop.clone();
@@ -209,7 +235,6 @@ impl Start {
         for line in end.output.lines() {
             log(line);
         }
-        cached.iter().for_each(Cached::write_back);
         Ended::with(end.code, String::new())
     }
 
@@ -224,20 +249,6 @@ impl Start {
                 record.push(&place, What::MoverLog { namespace: space.clone(), pod: pod.clone(), line: line.to_owned() });
             }
         })
-    }
-}
-
-/// A mount whose dirty pages outlive the process: the node writes them back, however it ended.
-struct Cached(Option<Arc<Mount>>);
-
-impl Cached {
-    fn write_back(&self) {
-        if let Some(mount) = &self.0
-            && let Err(error) = mount.sync()
-        {
-            // In the world nobody reads this error any more.
-            tracing::debug!(%error, "write-back after the end of a process failed");
-        }
     }
 }
 
