@@ -131,10 +131,9 @@ impl Bed {
     /// Creates what a cluster has before anybody uses it.
     fn furnish(&mut self) {
         let admin = self.cluster.for_caller("cluster-admin");
-        let mut objects = definitions::storage();
-        objects.extend(api::crd::all().into_iter().map(|definition| {
-            serde_json::to_value(definition).expect("a definition is plain data")
-        }));
+        let definitions = api::crd::all().into_iter();
+        let mut objects: Vec<Value> =
+            definitions.map(|definition| serde_json::to_value(definition).expect("a definition is plain data")).collect();
         objects.extend(self.options.nodes.iter().map(|node| definitions::node(node)));
         for object in objects {
             admin.direct().create(object).expect("a fresh server takes its own definitions");
@@ -207,13 +206,13 @@ impl Bed {
 
     /// Lets virtual time pass; everything runs.
     pub fn advance(&mut self, by: Duration) {
-        self.runtime.block_on(tokio::time::sleep(by));
+        self.runtime.block_on(async { tokio::time::sleep(by).await });
     }
 
     /// Lets virtual time pass until the clock shows `time`; a time in the past lets none pass.
     pub fn advance_to(&mut self, time: Timestamp) {
         let until = self.clock.instant_of(time);
-        self.runtime.block_on(tokio::time::sleep_until(until));
+        self.runtime.block_on(async { tokio::time::sleep_until(until).await });
     }
 
     /// Waits until `probe` gives a value, re-probing after every API write.

@@ -161,7 +161,8 @@ impl Jobs {
         }
     }
 
-    fn create_pod(&self, job: &Value, attempt: u64) {
+    /// Makes a pod; false if the server refused, which the real controller tries again.
+    fn create_pod(&self, job: &Value, attempt: u64) -> bool {
         let namespace = text(job, "/metadata/namespace");
         let template = &job["spec"]["template"];
         let suffix = pod_suffix(self.cluster.seed(), uid(job), attempt);
@@ -196,9 +197,11 @@ impl Jobs {
                     track.made += 1;
                     track.alive.insert(uid(&pod).to_owned());
                 }
+                true
             }
             Err(failure) => {
                 self.cluster.report(job, "Warning", "FailedCreate", &format!("Error creating: {failure}"));
+                false
             }
         }
     }
@@ -301,7 +304,9 @@ impl Actor for Jobs {
             match backoff_left(&track, now) {
                 Some(left) => pause = Some(left),
                 None => {
-                    self.create_pod(&job, track.made);
+                    if !self.create_pod(&job, track.made) {
+                        return Next::Retry { first: Duration::from_secs(1), limit: Duration::from_secs(360) };
+                    }
                     if !track.failed.is_empty() {
                         self.note(&job, "retry", &format!("pod {} after {} failures", track.made + 1, track.failed.len()));
                     }

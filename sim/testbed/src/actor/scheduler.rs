@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use apiserver::Patch;
 use serde_json::{Value, json};
 
 use super::{
@@ -132,15 +133,14 @@ impl Actor for Scheduler {
             return Next::Done;
         }
         let now = self.cluster.timestamp();
-        let bound = self.cluster.change(resource::POD, &key.namespace, &key.name, |pod| pod["spec"]["nodeName"] = json!(name(node)));
+        let mut scheduled = (*pod).clone();
+        set_condition(&mut scheduled, "PodScheduled", "True", "", "", &now);
+        let binding = json!({"spec": {"nodeName": name(node)}, "status": {"conditions": scheduled["status"]["conditions"]}});
+        let bound = self.cluster.direct().patch("v1", "Pod", &key.namespace, &key.name, "binding", Patch::Merge(binding));
         if let Err(failure) = bound {
             tracing::warn!(pod = %key.name, %failure, "a pod could not be bound to its node");
             return Next::Done;
         }
-        let written = self.cluster.change_status(resource::POD, &key.namespace, &key.name, |pod| {
-            set_condition(pod, "PodScheduled", "True", "", "", &now);
-        });
-        self.cluster.tolerate(written);
         let message = format!("Successfully assigned {}/{} to {}", key.namespace, key.name, name(node));
         self.cluster.report(&pod, "Normal", "Scheduled", &message);
         self.cluster.record().push(
