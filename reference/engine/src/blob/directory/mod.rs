@@ -41,7 +41,8 @@ pub struct DirectoryStore {
 fn error(operation: &'static str, id: &str, error: &io::Error) -> Error {
     let kind = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
         Some(rustix::io::Errno::STALE) => ErrorKind::Stale,
-        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => ErrorKind::NoSpace,
+        // A size limit of the process is a quota too.
+        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => ErrorKind::NoSpace,
         Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM | rustix::io::Errno::ROFS) => ErrorKind::Denied,
         Some(rustix::io::Errno::TIMEDOUT | rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => ErrorKind::Unavailable,
         _ => match error.kind() {
