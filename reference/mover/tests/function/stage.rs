@@ -18,6 +18,7 @@ use engine::{
     store::{Error, ErrorKind, Metadata, SharedStore, Store},
     tree::{WriteTree, local::LocalTree},
 };
+use jiff::{SignedDuration, Timestamp};
 use mover::{ActionEnd, Doors, OpenStore, RunAction};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -117,13 +118,19 @@ impl RunAction for Stopper {
     }
 }
 
+/// The time of the stage: each run has an hour of its own, in which time stands still.
+fn time(hour: &AtomicU64) -> Timestamp {
+    let start: Timestamp = "2026-01-01T03:00:00Z".parse().expect("a time");
+    start + SignedDuration::from_hours(hour.load(Ordering::Relaxed) as i64)
+}
+
 /// One store, one data volume and one restore target.
 pub struct Stage {
     folder: TempDir,
     pub store: Arc<MemoryStore>,
     pub variables: BTreeMap<String, String>,
     pub yields: bool,
-    seed: u8,
+    hour: Arc<AtomicU64>,
 }
 
 /// How a run ended, with its log and the number of store operations.
@@ -141,7 +148,8 @@ impl Stage {
         }
         fs::write(folder.path().join("data/file"), "content").expect("written");
         fs::write(folder.path().join("data/other"), vec![7; 100_000]).expect("written");
-        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let hour = Arc::new(AtomicU64::new(0));
+        let clock = hour.clone();
         let variables = [
             ("KOPIA_PASSWORD", "password of the stage"),
             ("KOPIA_REPOSITORY", "s3://bucket/prefix"),
@@ -150,7 +158,7 @@ impl Stage {
             ("KOPIA_OVERRIDE_HOSTNAME", "media"),
         ];
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { folder, store: Arc::new(MemoryStore::new(Arc::new(move || now))), variables, yields: false, seed: 0 }
+        Self { folder, store: Arc::new(MemoryStore::new(Arc::new(move || time(&clock)))), variables, yields: false, hour }
     }
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -170,9 +178,8 @@ impl Stage {
         self.run("restore", tree, at)
     }
     fn run(&mut self, argument: &str, data: Arc<dyn WriteTree>, at: At) -> Ended {
-        self.seed += 1;
-        let start: jiff::Timestamp = "2026-01-01T03:00:00Z".parse().expect("a time");
-        let now = start + jiff::SignedDuration::from_hours(i64::from(self.seed));
+        let seed = self.hour.fetch_add(1, Ordering::Relaxed) as u8;
+        let clock = self.hour.clone();
         let (told, stop) = watch::channel(false);
         let count = Arc::new(AtomicU64::new(0));
         let store = Interfering { inner: self.store.clone(), at, count: count.clone(), stop: told.clone(), yields: self.yields };
@@ -181,8 +188,8 @@ impl Stage {
         let doors = Doors {
             stores: Arc::new(Stores(Arc::new(store))),
             data: Some(data),
-            now: Arc::new(move || now),
-            entropy: Entropy::from_seed([self.seed; 32]),
+            now: Arc::new(move || time(&clock)),
+            entropy: Entropy::from_seed([seed; 32]),
             process: Client { username: "root".into(), hostname: "volsync-src-app-x7k2p".into() },
             log: Arc::new(move |line: &str| {
                 let mut log = sink.lock().expect("not poisoned");

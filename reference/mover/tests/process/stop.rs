@@ -24,8 +24,9 @@ fn a_stop_signal_during_an_action_ends_with_143_and_no_snapshot() {
     assert_eq!(ended.code, Some(143), "{}", ended.log);
     assert_eq!(ended.outcome.failed().map(|failure| failure.code), Some(ExitCode::Stopped));
     assert!(ended.outcome.snapshot.is_none());
-    let zombie_or_gone = fs::read_to_string(format!("/proc/{shell}/stat")).map_or(true, |stat| stat.contains(") Z "));
-    assert!(zombie_or_gone, "the action outlived the mover");
+    await_level("the action's shell to end with the mover", || {
+        fs::read_to_string(format!("/proc/{shell}/stat")).map_or(true, |stat| stat.contains(") Z "))
+    });
     let after = stage.restore().run();
     assert_eq!(after.outcome.ending, Ending::NothingRestored { reason: NothingReason::FirstDeployment }, "{}", after.log);
     assert_eq!(stage.backup().run().code, Some(0), "the next run heals");
