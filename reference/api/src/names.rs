@@ -57,5 +57,11 @@ pub const MAINTENANCE_TYPE: &str = "volsync.backube/maintenance-type";
 /// later one.
 pub const TAKE_OWNERSHIP: &str = "firedrill.dev/take-ownership";
 
+/// Annotation on a replication object (ours): forget the repository whose unique id is the value, because
+/// the change of repository is meant.
+pub const FORGET_REPOSITORY: &str = "firedrill.dev/forget-repository";
+/// Annotation on a mover Job (ours; safe profile): generation of the replication object it was made for.
+pub const GENERATION: &str = "firedrill.dev/generation";
+
 /// Annotation of Kubernetes on a claim whose node the scheduler has chosen.
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";

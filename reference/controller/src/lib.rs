@@ -1,22 +1,75 @@
-//! Reconcilers for ReplicationSource, ReplicationDestination and KopiaMaintenance.
+//! Reconcilers for ReplicationSource, ReplicationDestination and KopiaMaintenance, and the volume populator.
 //!
-//! [`run`] serves the three kinds and the volume populator with one kube client until it is dropped. It
-//! never opens a repository: what happened inside comes back by `contract`.
-use std::sync::Arc;
+//! [`run`] serves the three kinds and the populator with one kube client until it is dropped. Decisions are
+//! pure functions of what was observed ([`plan`]); reading ([`observe`]) and writing ([`execute`]) stand
+//! apart from them. It never opens a repository: what happened inside comes back by `contract`. It never
+//! reads the system's clock, its environment or chance: [`Settings`] brings them.
+//!
+//! # Guarantees
+//! The same cluster history and clock give the same requests: no concurrency limit, no jitter, no unordered
+//! iteration. Field names, object names, labels and texts are those of VolSync's Kopia fork; where that loses
+//! data, [`Profile::Safe`] does not, and [`Profile::Original`] does as the fork.
+//!
+//! Read next: [`plan`], then [`populate`] and [`maintain`].
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
+
+pub mod act;
+pub mod condition;
+pub mod cron;
+pub mod event;
+pub mod execute;
+pub mod identity;
+pub mod log;
+pub mod machine;
+pub mod metrics;
+pub mod names;
+pub mod observe;
+pub mod observed;
+pub mod obstacle;
+pub mod plan;
+pub mod populate;
+pub mod reconcile;
+mod serve;
+pub mod subject;
+pub mod text;
+
+pub use contract::Profile;
+pub use metrics::Metrics;
+pub use subject::Role;
+
+use event::Recorder;
+use observed::Setting;
+use reconcile::Context;
 
 /// A clock: each call tells the present time. Waiting uses tokio's clock.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// How a controller behaves where the original operator loses data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Profile {
-    /// The safe behaviour (default).
-    #[default]
-    Safe,
-    /// As VolSync's Kopia fork behaves, unsafe parts included.
-    Original,
+/// How failed reconciles are retried: doubling, without chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first pause.
+    pub first: Duration,
+    /// The longest pause.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    /// 5 ms doubling to 1000 s, as client-go's rate limiter.
+    fn default() -> Self {
+        Self { first: Duration::from_millis(5), max: Duration::from_secs(1000) }
+    }
+}
+
+impl Backoff {
+    /// Gives the pause after the n-th failure in a row, counting from 1.
+    pub fn after(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.max)
+    }
 }
 
 /// What a controller needs besides a client.
@@ -28,10 +81,77 @@ pub struct Settings {
     pub now: Now,
     /// The image that mover containers are given.
     pub mover_image: String,
+    /// Proxy variables to hand on to movers.
+    pub proxies: BTreeMap<String, String>,
+    /// Where to count; keep a clone to read it.
+    pub metrics: Metrics,
+    /// How failed reconciles are retried.
+    pub backoff: Backoff,
+    /// Component named in events about replication objects and claims.
+    pub event_source: String,
+    /// Component named in events about maintenance.
+    pub maintenance_event_source: String,
+    /// How much of the end of a mover's log the status shows, bytes.
+    pub log_bytes_max: usize,
+}
+
+impl Settings {
+    /// The usual settings.
+    pub fn new(profile: Profile, now: Now, mover_image: impl Into<String>) -> Self {
+        Self {
+            profile,
+            now,
+            mover_image: mover_image.into(),
+            proxies: BTreeMap::new(),
+            metrics: Metrics::new(),
+            backoff: Backoff::default(),
+            event_source: "volsync-controller".into(),
+            maintenance_event_source: "volsync-maintenance-controller".into(),
+            log_bytes_max: contract::pod::LOG_TAIL_BYTES,
+        }
+    }
 }
 
 /// Runs all reconcilers until dropped.
+///
+/// # Cancellation
+/// Dropping the future stops the reconcilers at their next await; what they were doing is taken up again by
+/// the next run from the status it finds.
 pub async fn run(client: kube::Client, settings: Settings) {
-    let _ = (client, settings);
-    unimplemented!("written by the controller's room")
+    let recorder = |source: &str| Recorder::new(client.clone(), source);
+    let context = Arc::new(Context {
+        client: client.clone(),
+        setting: Setting {
+            profile: settings.profile,
+            image: settings.mover_image.clone(),
+            proxies: settings.proxies.clone(),
+            log_bytes_max: settings.log_bytes_max,
+        },
+        now: settings.now.clone(),
+        recorder: recorder(&settings.event_source),
+        maintenance_recorder: recorder(&settings.maintenance_event_source),
+        metrics: settings.metrics.clone(),
+        backoff: settings.backoff,
+        failures: Mutex::default(),
+    });
+    serve::all(context).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let backoff = Backoff::default();
+        let check = |failures: u32, millis: u64| {
+            assert_eq!(backoff.after(failures), Duration::from_millis(millis), "{failures}");
+        };
+        check(1, 5);
+        check(2, 10);
+        check(11, 5 * 1024);
+        check(18, 655_360);
+        check(19, 1_000_000);
+        check(u32::MAX, 1_000_000);
+    }
 }

@@ -175,6 +175,9 @@ pub struct KopiaDestinationStatus {
     /// Unique id of the repository that was restored from (ours; safe profile).
     #[serde(default, rename = "repositoryID", skip_serializing_if = "Option::is_none")]
     pub repository_id: Option<String>,
+    /// The repository Secret that `repositoryID` was seen through (ours; safe profile).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_secret: Option<String>,
     /// Id of the restored snapshot (ours; safe profile). Absent when nothing was restored.
     #[serde(default, rename = "restoredSnapshotID", skip_serializing_if = "Option::is_none")]
     pub restored_snapshot_id: Option<String>,

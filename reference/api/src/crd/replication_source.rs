@@ -176,7 +176,10 @@ pub struct KopiaSourceStatus {
     /// Unique id of the repository that backups went to (ours; safe profile).
     #[serde(default, rename = "repositoryID", skip_serializing_if = "Option::is_none")]
     pub repository_id: Option<String>,
-    /// Id of the snapshot that the last sync made (ours; safe profile). Absent after an empty volume.
+    /// The repository Secret that `repositoryID` was seen through (ours; safe profile).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_secret: Option<String>,
+    /// Id of the newest snapshot that a sync made (ours; safe profile).
     #[serde(default, rename = "latestSnapshotID", skip_serializing_if = "Option::is_none")]
     pub latest_snapshot_id: Option<String>,
 }
