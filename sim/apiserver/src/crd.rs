@@ -17,6 +17,9 @@ use crate::schema::Schema;
 use crate::server::{Verb, Write};
 use crate::state::State;
 
+/// The finalizer that keeps a definition until its objects are gone.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
 /// Fills in what a definition leaves out.
 pub(crate) fn default_fields(definition: &mut Value) {
     let kind = text(definition, &["spec", "names", "kind"]).to_owned();
@@ -169,4 +172,5 @@ fn columns(version: &Value) -> Vec<Column> {
 pub(crate) fn complete_new(definition: &mut Value, now: &str) {
     let status = status(definition, now);
     set(definition, &["status"], status);
+    set(definition, &["metadata", "finalizers"], json!([CLEANUP]));
 }

@@ -76,6 +76,11 @@ impl ApiService {
     pub(crate) fn new(server: ApiServer, caller: &str) -> Self {
         Self { server, caller: caller.to_owned() }
     }
+
+    /// A service whose callers are told apart by their `User-Agent`.
+    pub(crate) fn by_user_agent(server: ApiServer) -> Self {
+        Self { server, caller: String::new() }
+    }
 }
 
 impl<B> tower::Service<http::Request<B>> for ApiService
@@ -109,6 +114,10 @@ async fn gather<B: http_body::Body>(caller: String, request: http::Request<B>) -
     let body = body.collect().await.map_err(|_| Failure::bad_request("unable to read the request body"))?.to_bytes();
     let header = |name: header::HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let caller = match caller.as_str() {
+        "" => header(header::USER_AGENT).split('/').next().filter(|name| !name.is_empty()).unwrap_or("http").to_owned(),
+        _ => caller,
     };
     Ok(Request {
         caller,

@@ -37,6 +37,8 @@ pub(crate) enum Work {
     FillNamespace(String),
     /// A terminating namespace is emptied, and finished when it is empty.
     EmptyNamespace(String),
+    /// The objects of a deleted definition go, then the definition.
+    EmptyDefinition(String),
 }
 
 impl State {
@@ -50,7 +52,16 @@ impl State {
                 _ => {}
             }
         }
+        if resource.is("apiextensions.k8s.io", "customresourcedefinitions") && write.verb == Verb::Update && is_deleting(object) {
+            self.work.push_back(Work::EmptyDefinition(write.name.clone()));
+        }
         if write.verb == Verb::Delete {
+            if resource.custom.is_some() {
+                let definition = format!("{}.{}", resource.plural, resource.group);
+                if self.definition(&definition).is_some_and(|(_, stored)| is_deleting(&stored.value)) {
+                    self.work.push_back(Work::EmptyDefinition(definition));
+                }
+            }
             let uid = access::uid(object);
             for dependent in self.store.dependents_of(uid) {
                 self.work.push_back(Work::Dependent(dependent));
@@ -93,6 +104,7 @@ impl State {
             Work::Orphan(place) => self.advance_orphan(place),
             Work::FillNamespace(name) => self.fill_namespace(name),
             Work::EmptyNamespace(name) => self.empty_namespace(name),
+            Work::EmptyDefinition(name) => self.empty_definition(name),
         }
     }
 
@@ -275,6 +287,36 @@ impl State {
         if !only_times_differ {
             let _ = self.replace(&mut call, &namespaces, "status", &stored, object, None);
         }
+    }
+
+    fn definition(&self, name: &str) -> Option<(std::sync::Arc<Resource>, std::sync::Arc<crate::store::Stored>)> {
+        let definitions = self.registry.by_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")?;
+        Some((std::sync::Arc::clone(definitions), std::sync::Arc::clone(self.store.get(definitions, "", name)?)))
+    }
+
+    fn empty_definition(&mut self, name: &str) {
+        let Some((definitions, stored)) = self.definition(name) else { return };
+        if !is_deleting(&stored.value) {
+            return;
+        }
+        let group = text(&stored.value, &["spec", "group"]);
+        let plural = text(&stored.value, &["spec", "names", "plural"]);
+        let mut call = Call::new("crd-controller");
+        let served = self.registry.resources.values().find(|resource| resource.group == group && resource.plural == plural).cloned();
+        if let Some(resource) = served {
+            let keys: Vec<_> = self.store.shelves[resource.shelf].objects.keys().cloned().collect();
+            for (namespace, name) in &keys {
+                if self.store.get(&resource, namespace, name).is_some_and(|stored| !is_deleting(&stored.value)) {
+                    // What finalizers hold comes back here when it goes.
+                    let _ = self.delete(&mut call, &resource, (namespace, name), &Delete::default());
+                }
+            }
+            if !self.store.shelves[resource.shelf].objects.is_empty() {
+                return;
+            }
+        }
+        let place = Place { shelf: definitions.shelf, key: (String::new(), name.to_owned()) };
+        self.drop_finalizer(&mut call, &definitions, &place, crate::crd::CLEANUP);
     }
 
     /// What stands in a namespace: in the order of resources and names.

@@ -13,13 +13,7 @@ const NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 /// Defaults of a job.
 pub(super) fn default_job(job: &mut Value) {
     default_job_spec(job, &["spec"]);
-    // The template's labels stand in for missing labels of the job.
-    let template = at(job, &["spec", "template", "metadata", "labels"]).cloned();
-    if let Some(labels) = template
-        && at(job, &["metadata", "labels"]).is_none_or(|labels| labels.as_object().is_none_or(serde_json::Map::is_empty))
-    {
-        set(job, &["metadata", "labels"], labels);
-    }
+    default_labels(job);
     if let Some(spec) = job.get_mut("spec").filter(|spec| spec.is_object()) {
         let has_no_counts = at(spec, &["completions"]).is_none() && at(spec, &["parallelism"]).is_none();
         if has_no_counts {
@@ -33,6 +27,16 @@ pub(super) fn default_job(job: &mut Value) {
         default(spec, &["manualSelector"], false);
         let has_failure_policy = at(spec, &["podFailurePolicy"]).is_some();
         default(spec, &["podReplacementPolicy"], if has_failure_policy { "Failed" } else { "TerminatingOrFailed" });
+    }
+}
+
+/// The template's labels stand in for missing labels of the job.
+fn default_labels(job: &mut Value) {
+    let template = at(job, &["spec", "template", "metadata", "labels"]).cloned();
+    if let Some(labels) = template
+        && at(job, &["metadata", "labels"]).is_none_or(|labels| labels.as_object().is_none_or(serde_json::Map::is_empty))
+    {
+        set(job, &["metadata", "labels"], labels);
     }
 }
 
@@ -71,6 +75,8 @@ pub(super) fn label_job(job: &mut Value) {
     if let Some(labels) = map_mut(job, &["spec", "selector", "matchLabels"]) {
         labels.insert(UID_LABELS[0].to_owned(), json!(uid));
     }
+    // A stored job is defaulted once more whenever it is read.
+    default_labels(job);
 }
 
 /// Checks a job.

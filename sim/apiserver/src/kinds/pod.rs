@@ -17,7 +17,9 @@ pub(super) fn default_fields(pod: &mut Value) {
     for field in ["containers", "initContainers"] {
         for container in list_mut(spec, &[field]) {
             let limits = at(container, &["resources", "limits"]).and_then(Value::as_object).cloned();
-            if let (Some(limits), Some(requests)) = (limits, map_mut(container, &["resources", "requests"])) {
+            if let Some(limits) = limits
+                && let Some(requests) = map_mut(container, &["resources", "requests"])
+            {
                 for (name, value) in limits {
                     requests.entry(name).or_insert(value);
                 }

@@ -1,5 +1,7 @@
 //! Stock `kube` clients, watchers and Controllers on the server, under a paused clock.
 
+mod apply;
+mod custom;
 mod objects;
 mod sequence;
 mod watches;
