@@ -1,0 +1,211 @@
+//! The pool: plays scenarios side by side, each in a child process of this same program.
+//!
+//! A process per scenario keeps worlds apart (one that crashes or hangs takes nobody with it) and lets a
+//! seed rebuild a run whatever runs beside it. Promises outcomes in the order of the scenarios, not of
+//! their ends. Real time is only read for the person who waits. A child that ends without an outcome, or
+//! does not end, is a broken harness: that is a verdict, not an abort.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use scenario::{Scenario, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::{input::Found, outcome::Outcome, timeline::Timeline};
+
+/// What a child is told on its standard input.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// The file that the scenario stands in.
+    pub file: PathBuf,
+    /// What to play.
+    pub scenario: Scenario,
+    /// Where to write the record.
+    pub record: Option<PathBuf>,
+}
+
+/// What the person who waits is told.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A scenario begins.
+    Begins(&'a str),
+    /// A scenario has ended.
+    Ended(&'a Outcome),
+}
+
+/// How a pool plays.
+#[derive(Debug)]
+pub struct Pool {
+    /// The program to run as a child; this one.
+    pub program: PathBuf,
+    /// How many at once.
+    pub jobs: usize,
+    /// After so much real time a child is given up.
+    pub limit: Duration,
+    /// Where records go.
+    pub records: PathBuf,
+}
+
+impl Pool {
+    /// Plays all, telling `watch` as they begin and end.
+    pub fn play(&self, found: &[Found], mut watch: impl FnMut(Progress<'_>)) -> Vec<Outcome> {
+        enum Said {
+            Begins(usize),
+            Ended(usize, Box<Outcome>),
+        }
+        let next = AtomicUsize::new(0);
+        let outcomes = Mutex::new(vec![None; found.len()]);
+        let (tell, hear) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.clamp(1, found.len().max(1)) {
+                let (tell, next, outcomes) = (tell.clone(), &next, &outcomes);
+                scope.spawn(move || {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(one) = found.get(at) else { break };
+                        let _ = tell.send(Said::Begins(at));
+                        let outcome = self.play_one(at, one);
+                        outcomes.lock().expect("no worker panics with the list")[at] = Some(outcome.clone());
+                        let _ = tell.send(Said::Ended(at, Box::new(outcome)));
+                    }
+                });
+            }
+            drop(tell);
+            for said in hear {
+                match said {
+                    Said::Begins(at) => watch(Progress::Begins(&found[at].scenario.name)),
+                    Said::Ended(_, outcome) => watch(Progress::Ended(&outcome)),
+                }
+            }
+        });
+        let outcomes = outcomes.into_inner().expect("all workers have ended");
+        outcomes.into_iter().map(|outcome| outcome.expect("each scenario was played")).collect()
+    }
+
+    /// The record of the scenario at this place of the list.
+    pub fn record_of(&self, at: usize) -> PathBuf {
+        self.records.join(format!("{at:03}.ndjson"))
+    }
+
+    fn play_one(&self, at: usize, found: &Found) -> Outcome {
+        let begins = Instant::now();
+        let order =
+            Order { file: found.file.clone(), scenario: found.scenario.clone(), record: Some(self.record_of(at)) };
+        let mut outcome = self.ask_child(&order).unwrap_or_else(|reason| broken(found, reason));
+        outcome.real_ms = u64::try_from(begins.elapsed().as_millis()).unwrap_or(u64::MAX);
+        outcome
+    }
+
+    fn ask_child(&self, order: &Order) -> Result<Outcome, String> {
+        let order = serde_json::to_vec(order).expect("an order is plain data");
+        let mut child = Command::new(&self.program)
+            .arg("play")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("the child process did not start: {error}"))?;
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let mut stdout = child.stdout.take().expect("it is piped");
+        let mut stderr = child.stderr.take().expect("it is piped");
+        thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(&order));
+            let answer = scope.spawn(move || read_all(&mut stdout));
+            let words = scope.spawn(move || read_all(&mut stderr));
+            let ended = self.wait(&mut child);
+            let answer = answer.join().unwrap_or_default();
+            let words = words.join().unwrap_or_default();
+            let status = ended?;
+            serde_json::from_slice(&answer).map_err(|_| {
+                let words = String::from_utf8_lossy(&words);
+                let words: Vec<_> = words.lines().filter(|line| !line.trim().is_empty()).take(12).collect();
+                format!("the child process ended ({status}) without an outcome\n{}", words.join("\n"))
+            })
+        })
+    }
+
+    fn wait(&self, child: &mut Child) -> Result<std::process::ExitStatus, String> {
+        let begins = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) if begins.elapsed() < self.limit => thread::sleep(pause),
+                Ok(None) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(format!("the child process did not end within {} s of real time", self.limit.as_secs()));
+                }
+                Err(error) => return Err(format!("the child process was lost: {error}")),
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+}
+
+fn read_all(from: &mut impl io::Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = from.read_to_end(&mut bytes);
+    bytes
+}
+
+/// The outcome of a scenario that could not be played at all.
+pub fn broken(found: &Found, reason: String) -> Outcome {
+    let scenario = &found.scenario;
+    let starts = scenario.bed.starts.unwrap_or(crate::drive::EPOCH);
+    Outcome {
+        scenario: scenario.name.clone(),
+        about: scenario.about.clone(),
+        feature: scenario.feature.clone(),
+        id: scenario.id.clone(),
+        file: found.file.display().to_string(),
+        seed: scenario.seed,
+        subject: String::new(),
+        verdict: Verdict::Broken,
+        reason,
+        starts,
+        ends: starts,
+        real_ms: 0,
+        steps: Vec::new(),
+        faults: Vec::new(),
+        losses: Vec::new(),
+        syncs: 0,
+        events: 0,
+        digest: String::new(),
+        timeline: Timeline::default(),
+    }
+}
+
+/// Joins the records of all scenarios into one, in their order, each below a line that names it.
+///
+/// # Errors
+/// A record cannot be read, or the joined one not written.
+pub fn join_records(pool: &Pool, outcomes: &[Outcome], target: &Path) -> io::Result<()> {
+    let mut joined = io::BufWriter::new(std::fs::File::create(target)?);
+    for (at, outcome) in outcomes.iter().enumerate() {
+        let head = serde_json::json!({
+            "kind": "scenario", "feature": outcome.feature, "scenario": outcome.scenario, "seed": outcome.seed,
+            "subject": outcome.subject, "verdict": outcome.verdict, "reason": outcome.reason,
+            "events": outcome.events, "sha256": outcome.digest,
+        });
+        writeln!(joined, "{head}")?;
+        match std::fs::File::open(pool.record_of(at)) {
+            Ok(mut record) => {
+                io::copy(&mut record, &mut joined)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    joined.flush()
+}
