@@ -46,6 +46,9 @@ pub struct Book {
     pub started: BTreeMap<String, Vec<String>>,
     /// How often each fault fired.
     pub fired: BTreeMap<String, u64>,
+    /// The times at which each counted sync of a replication source had begun.
+    starts: BTreeMap<(String, String), Vec<Timestamp>>,
+    started_at: BTreeMap<(String, String), (String, Timestamp)>,
     last_sync: BTreeMap<(String, String, String), String>,
 }
 
@@ -175,6 +178,12 @@ impl Book {
         self.syncs.get(&key).map_or(&[], Vec::as_slice)
     }
 
+    /// When each counted sync of a replication source had begun.
+    pub fn sync_starts(&self, source: &Name) -> &[Timestamp] {
+        let key = (source.namespace().to_owned(), source.name().to_owned());
+        self.starts.get(&key).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether an event of an object contains a text.
     pub fn has_event(&self, object: &ObjectRef, class: Option<&str>, contains: &str) -> bool {
         let wanted = format!("{}/{}", object.kind, object.name.name());
@@ -193,12 +202,22 @@ impl Book {
             {
                 let key = (object_kind.clone(), namespace.clone(), name.clone());
                 let time = fields.get("status.lastSyncTime").and_then(Value::as_str);
+                let place = (namespace.clone(), name.clone());
+                if let Some(started) = fields.get("status.lastSyncStartTime").and_then(Value::as_str)
+                    && self.started_at.get(&place).is_none_or(|(known, _)| known != started)
+                {
+                    self.started_at.insert(place.clone(), (started.to_owned(), event.at));
+                }
                 match time {
                     _ if verb == "delete" => {
                         self.last_sync.remove(&key);
                     }
                     Some(time) if self.last_sync.get(&key).map(String::as_str) != Some(time) => {
                         self.last_sync.insert(key.clone(), time.to_owned());
+                        if object_kind == "ReplicationSource" {
+                            let start = self.started_at.remove(&place).map_or(event.at, |(_, at)| at);
+                            self.starts.entry(place).or_default().push(start);
+                        }
                         self.syncs.entry(key).or_default().push(event.at);
                     }
                     _ => {}

@@ -1,0 +1,155 @@
+//! Repositories: their Secrets, and what stands in them.
+
+use scenario::{
+    Name,
+    step::{Place, Repository},
+};
+use serde_json::json;
+use testbed::inspect::{self, Contents};
+
+use super::{
+    Failure, Stage, Told,
+    stage::Built,
+};
+
+/// Host of the bed's object store, as Secrets name it.
+const ENDPOINT: &str = "s3.firedrill.test";
+/// The NFS server of the bed.
+const NFS_SERVER: &str = "nas.firedrill.test";
+/// Where the mover finds a repository that is mounted.
+const MOUNT: &str = "repository";
+
+impl Stage {
+    pub(super) fn build_repository(&mut self, repository: &Repository) -> Told {
+        let on = repository.on.clone().unwrap_or_else(|| Place::Bucket(format!("bucket-{}", repository.name.name())));
+        let password = repository.password.clone().unwrap_or_else(|| format!("password of {}", repository.name));
+        match &on {
+            Place::Bucket(bucket) => self.bed_mut().make_bucket(ENDPOINT, bucket),
+            Place::NfsExport(export) => self.bed_mut().make_export(NFS_SERVER, &format!("/{export}"), export),
+            Place::Claim(claim) => {
+                let claim = scenario::step::Claim { name: claim.clone(), filled_from: None, class: None, capacity: None };
+                self.build_claim(&claim)?;
+                self.await_bound(&claim.name)?;
+            }
+        }
+        let built = Built { on, password, unique_id: None };
+        self.repositories.insert(repository.name.clone(), built);
+        self.give_secret(&repository.name, repository.name.namespace())?;
+        Ok(String::new())
+    }
+
+    /// The Secret of a repository in a namespace that uses it.
+    pub(super) fn give_secret(&mut self, repository: &Name, namespace: &str) -> Result<(), Failure> {
+        self.ensure_namespace(namespace)?;
+        let built = self.built(repository)?.clone();
+        let mut data = json!({"KOPIA_PASSWORD": built.password});
+        match &built.on {
+            Place::Bucket(bucket) => {
+                data["KOPIA_REPOSITORY"] = json!(format!("s3://{bucket}"));
+                data["KOPIA_S3_BUCKET"] = json!(bucket);
+                data["KOPIA_S3_ENDPOINT"] = json!(ENDPOINT);
+                data["AWS_ACCESS_KEY_ID"] = json!("key");
+                data["AWS_SECRET_ACCESS_KEY"] = json!("secret");
+            }
+            Place::Claim(_) | Place::NfsExport(_) => {
+                data["KOPIA_REPOSITORY"] = json!(format!("filesystem:///mnt/{MOUNT}"));
+            }
+        }
+        self.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": repository.name(), "namespace": namespace},
+            "stringData": data,
+        }))?;
+        Ok(())
+    }
+
+    /// The `moverVolumes` that a mover needs to reach a repository; none for a bucket.
+    pub(super) fn mover_volumes(&self, repository: &Name) -> Option<serde_json::Value> {
+        let source = match &self.repositories.get(repository)?.on {
+            Place::Bucket(_) => return None,
+            Place::Claim(claim) => json!({"persistentVolumeClaim": {"claimName": claim.name()}}),
+            Place::NfsExport(export) => json!({"nfs": {"server": NFS_SERVER, "path": format!("/{export}")}}),
+        };
+        Some(json!([{"mountPath": MOUNT, "volumeSource": source}]))
+    }
+
+    pub(super) fn built(&self, repository: &Name) -> Result<&Built, Failure> {
+        self.repositories
+            .get(repository)
+            .ok_or_else(|| Failure::broken(format!("the scenario builds no repository {repository}: add a step that does")))
+    }
+
+    /// Looks into a repository as an operator with its password would; `None` if it was never created.
+    pub(super) fn contents(&mut self, repository: &Name) -> Result<Option<Contents>, Failure> {
+        let built = self.built(repository)?.clone();
+        let store = match &built.on {
+            Place::Bucket(bucket) => self.bed().bucket_store(ENDPOINT, bucket),
+            Place::NfsExport(export) => self.bed().export_store(NFS_SERVER, &format!("/{export}")),
+            Place::Claim(claim) => self.bed().claim_store(claim.namespace(), claim.name()),
+        };
+        let store = store.ok_or_else(|| Failure::violated(format!("the place of {repository} is gone")))?;
+        let now = self.now();
+        let looked = self.bed().block_on(inspect::look(store, &built.password, now));
+        let contents = looked.map_err(|error| Failure::violated(format!("the repository {repository} cannot be opened: {error}")))?;
+        if let (Some(contents), Some(built)) = (&contents, self.repositories.get_mut(repository))
+            && built.unique_id.is_none()
+        {
+            built.unique_id = Some(contents.unique_id.clone());
+        }
+        Ok(contents)
+    }
+
+    pub(super) fn must_contents(&mut self, repository: &Name) -> Result<Contents, Failure> {
+        self.contents(repository)?
+            .ok_or_else(|| Failure::violated(format!("the repository {repository} does not exist: nothing was ever written")))
+    }
+
+    /// Notes the unique ids of repositories that have come into being, so that a change can be seen.
+    pub(super) fn note_repositories(&mut self) -> Result<(), Failure> {
+        let names: Vec<_> =
+            self.repositories.iter().filter(|(_, built)| built.unique_id.is_none()).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let _ = self.contents(&name)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn expect_verifies(&mut self, repository: &Name) -> Told {
+        let contents = self.must_contents(repository)?;
+        if contents.damages.is_empty() {
+            return Ok(format!("{} snapshots, {} files read", contents.snapshots.len(), contents.files_read));
+        }
+        Err(Failure::violated(format!("the repository {repository} does not verify: {}", contents.damages.join("; "))))
+    }
+
+    pub(super) fn expect_fails_naming(&mut self, repository: &Name, naming: &[String]) -> Told {
+        let contents = self.must_contents(repository)?;
+        let found: std::collections::BTreeSet<_> = contents.damaged_paths.iter().cloned().collect();
+        let wanted: std::collections::BTreeSet<_> = naming.iter().cloned().collect();
+        if found == wanted {
+            return Ok(format!("{} paths", found.len()));
+        }
+        Err(Failure::violated(format!("verification of {repository} names {found:?} instead of {wanted:?}")))
+    }
+
+    pub(super) fn expect_same_repository(&mut self, repository: &Name) -> Told {
+        let known = self.built(repository)?.unique_id.clone();
+        let contents = self.must_contents(repository)?;
+        match known {
+            Some(known) if known != contents.unique_id => {
+                Err(Failure::violated(format!("{repository} is another repository now: {} instead of {known}", contents.unique_id)))
+            }
+            Some(known) => Ok(known),
+            None => Err(Failure::broken(format!("{repository} was not looked at before: expect something of it earlier"))),
+        }
+    }
+
+    pub(super) fn expect_maintenance_owner(&mut self, repository: &Name, owner: &str) -> Told {
+        let contents = self.must_contents(repository)?;
+        if contents.maintenance_owner == owner {
+            return Ok(String::new());
+        }
+        Err(Failure::violated(format!("{repository} is maintained by {:?} instead of {owner:?}", contents.maintenance_owner)))
+    }
+}

@@ -1,0 +1,221 @@
+//! Time: what passes, what is waited for, which moments get a name.
+//!
+//! Waits are on a level with a deadline in virtual time; none of them sleeps a guessed while.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use scenario::{
+    Name,
+    quantity::Span,
+    step::Await,
+};
+use serde_json::Value;
+
+use super::{
+    Failure, Stage, Told,
+    replication::explain,
+    stage::PATIENCE,
+};
+
+impl Stage {
+    pub(super) fn pass(&mut self, span: Span) -> Told {
+        self.bed_mut().advance(span.as_duration());
+        Ok(String::new())
+    }
+
+    pub(super) fn pass_periods(&mut self, of: &Name, count: u32) -> Told {
+        let (kind, object) = match self.must_get_kind("ReplicationSource", of) {
+            Ok(object) => ("ReplicationSource", object),
+            Err(_) => ("ReplicationDestination", self.must_get_kind("ReplicationDestination", of)?),
+        };
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let schedule = text("/spec/trigger/schedule");
+        if schedule.is_empty() {
+            return Err(Failure::broken(format!("the {kind} {of} has no schedule, so that it has no period")));
+        }
+        let period = period_of(&schedule)
+            .ok_or_else(|| Failure::broken(format!("the schedule {schedule:?} has no even period: let a span of time pass instead")))?;
+        self.bed_mut().advance(period * count);
+        Ok(format!("{}", Span((period * count).as_secs())))
+    }
+
+    pub(super) fn moment(&self, name: &str) -> Result<Timestamp, Failure> {
+        self.moments
+            .get(name)
+            .copied()
+            .ok_or_else(|| Failure::broken(format!("no moment is called {name:?}: add the step `When this moment is called \"{name}\"`")))
+    }
+
+    pub(super) fn remember(&mut self, name: &str) -> Told {
+        let now = self.now();
+        let names: Vec<_> = self.histories.keys().cloned().collect();
+        for volume in names {
+            // A volume that is lost just now keeps its earlier entries.
+            if self.bed().volume(volume.namespace(), volume.name()).is_some() {
+                self.take_down(&volume)?;
+            }
+        }
+        self.moments.insert(name.to_owned(), now);
+        // Status times have whole seconds: what comes next is later for everyone.
+        self.bed_mut().advance(Duration::from_secs(1));
+        Ok(now.to_string())
+    }
+
+    pub(super) fn wait_for(&mut self, wanted: &Await) -> Told {
+        match wanted {
+            Await::Synchronised { source, times } => self.await_syncs(source, *times),
+            Await::MoverStarted(of) => self.await_mover(of),
+            Await::Failed(of) => self.await_failure(of),
+            Await::Restored(destination) => self.await_restored(destination),
+            Await::Bound(claim) => self.await_bound(claim).map(|()| String::new()),
+            Await::Event { object, contains } => {
+                let scribe = self.scribe().clone();
+                let (object, contains) = (object.clone(), contains.clone());
+                self.bed_mut().wait_until(&format!("an event of {object} that says {contains:?}"), PATIENCE * 4, move |_| {
+                    scribe.ask(|book| book.has_event(&object, None, &contains)).then_some(())
+                })?;
+                Ok(String::new())
+            }
+            Await::Condition { object, contains } => {
+                let (object, contains) = (object.clone(), contains.clone());
+                let what = format!("a condition of {object} that says {contains:?}");
+                let wanted = object.clone();
+                let waited = self.bed_mut().wait_until(&what, PATIENCE * 4, move |bed| {
+                    let found = bed.get(&wanted.kind, wanted.name.namespace(), wanted.name.name())?;
+                    explain(&found).contains(&contains).then_some(())
+                });
+                waited.map_err(|stalled| {
+                    let seen = self.get(&object).map_or_else(|| "it does not exist".to_owned(), |object| explain(&object));
+                    Failure::stalled(format!("{stalled}; {seen}"))
+                })?;
+                Ok(String::new())
+            }
+        }
+    }
+
+    fn await_syncs(&mut self, source: &Name, times: u32) -> Told {
+        let object = self.must_get_kind("ReplicationSource", source)?;
+        let schedule = object.pointer("/spec/trigger/schedule").and_then(Value::as_str).unwrap_or_default();
+        let period = period_of(schedule).unwrap_or(Duration::ZERO);
+        let goal = self.syncs_of(source) + times;
+        let (scribe, wanted) = (self.scribe().clone(), source.clone());
+        let what = format!("{source} to synchronise {times} times more");
+        let waited = self.bed_mut().wait_until(&what, period * (times + 2) + PATIENCE, move |_| {
+            let seen = scribe.ask(|book| book.syncs_of("ReplicationSource", &wanted).len());
+            (u32::try_from(seen).unwrap_or(u32::MAX) >= goal).then_some(())
+        });
+        waited.map_err(|stalled| {
+            let seen = self.must_get_kind("ReplicationSource", source).map(|object| explain(&object));
+            Failure::stalled(format!("{stalled}; {}", seen.unwrap_or_else(|failure| failure.reason)))
+        })?;
+        self.note_repositories()?;
+        Ok(String::new())
+    }
+
+    fn await_mover(&mut self, of: &Name) -> Told {
+        let of = of.clone();
+        self.bed_mut().wait_until(&format!("a mover of {of} to start"), PATIENCE * 8, move |bed| {
+            super::cluster::mover_pod(bed, &of, true)
+        })
+        .map_err(Failure::from)
+    }
+
+    fn await_failure(&mut self, of: &Name) -> Told {
+        let scribe = self.scribe().clone();
+        let before = self.failures(of);
+        let (wanted, jobs) = (of.clone(), super::cluster::job_names(of));
+        self.bed_mut().wait_until(&format!("a run of {of} to fail"), PATIENCE * 8, move |bed| {
+            let failed = scribe.ask(|book| {
+                let jobs_failed = book.failed_jobs.get(wanted.namespace()).map_or(&[][..], Vec::as_slice);
+                jobs_failed.iter().filter(|(name, what)| jobs.contains(name) && what.starts_with("failed")).count()
+            });
+            let reported = ["ReplicationSource", "ReplicationDestination"].into_iter().any(|kind| {
+                bed.get(kind, wanted.namespace(), wanted.name())
+                    .is_some_and(|object| object.pointer("/status/latestMoverStatus/result").is_some_and(|result| result == "Failed"))
+            });
+            (failed > before || reported).then_some(())
+        })?;
+        Ok(String::new())
+    }
+
+    fn failures(&self, of: &Name) -> usize {
+        let jobs = super::cluster::job_names(of);
+        self.scribe().ask(|book| {
+            let failed = book.failed_jobs.get(of.namespace()).map_or(&[][..], Vec::as_slice);
+            failed.iter().filter(|(name, what)| jobs.contains(name) && what.starts_with("failed")).count()
+        })
+    }
+
+    fn await_restored(&mut self, destination: &Name) -> Told {
+        let object = self.must_get_kind("ReplicationDestination", destination)?;
+        let tag = object.pointer("/spec/trigger/manual").and_then(Value::as_str).map(str::to_owned);
+        let before = self.scribe().ask(|book| book.syncs_of("ReplicationDestination", destination).len());
+        let (scribe, wanted) = (self.scribe().clone(), destination.clone());
+        let waited = self.bed_mut().wait_until(&format!("{destination} to complete"), PATIENCE, move |bed| match &tag {
+            Some(tag) => {
+                let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
+                (object.pointer("/status/lastManualSync")? == tag.as_str()).then_some(())
+            }
+            None => {
+                let seen = scribe.ask(|book| book.syncs_of("ReplicationDestination", &wanted).len());
+                (seen > before).then_some(())
+            }
+        });
+        waited.map_err(|stalled| {
+            let seen = self.must_get_kind("ReplicationDestination", destination).map(|object| explain(&object));
+            Failure::stalled(format!("{stalled}; {}", seen.unwrap_or_else(|failure| failure.reason)))
+        })?;
+        Ok(String::new())
+    }
+}
+
+/// The period of a schedule that repeats evenly; none for others.
+pub(super) fn period_of(schedule: &str) -> Option<Duration> {
+    let seconds = match schedule {
+        "@hourly" => 3_600,
+        "@daily" | "@midnight" => 86_400,
+        "@weekly" => 604_800,
+        _ => {
+            let fields: Vec<_> = schedule.split_whitespace().collect();
+            let [minute, hour, day, month, weekday] = fields.as_slice() else { return None };
+            let fixed = |field: &str| field.parse::<u64>().is_ok();
+            let every = |field: &str| field.strip_prefix("*/").and_then(|step| step.parse::<u64>().ok());
+            match (*minute, *hour, *day, *month, *weekday) {
+                ("*", "*", "*", "*", "*") => 60,
+                (minute, "*", "*", "*", "*") if every(minute).is_some_and(|step| step > 0 && 60 % step == 0) => every(minute)? * 60,
+                (minute, "*", "*", "*", "*") if fixed(minute) => 3_600,
+                (minute, hour, "*", "*", "*") if fixed(minute) && every(hour).is_some_and(|step| step > 0 && 24 % step == 0) => {
+                    every(hour)? * 3_600
+                }
+                (minute, hour, "*", "*", "*") if fixed(minute) && fixed(hour) => 86_400,
+                (minute, hour, "*", "*", weekday) if fixed(minute) && fixed(hour) && fixed(weekday) => 604_800,
+                _ => return None,
+            }
+        }
+    };
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_known_only_where_it_is_even() {
+        for (schedule, hours) in [
+            ("0 * * * *", Some(1)),
+            ("0 3 * * *", Some(24)),
+            ("@daily", Some(24)),
+            ("0 */6 * * *", Some(6)),
+            ("0 3 * * 0", Some(168)),
+            ("0 */5 * * *", None),
+            ("0 3 1 * *", None),
+            ("0 3,15 * * *", None),
+            ("nonsense", None),
+        ] {
+            let expected = hours.map(|hours| Duration::from_secs(hours * 3_600));
+            assert_eq!(period_of(schedule), expected, "{schedule}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Volumes and claims: building, filling, changing, and what they hold.
+
+use std::time::Duration;
+
+use scenario::{
+    Name,
+    step::{Claim, Volume},
+    tree::ChangeSpec,
+};
+use serde_json::{Value, json};
+use testbed::{inspect, ledger::Entry};
+
+use super::{Failure, Stage, Told, stage::PATIENCE};
+
+/// What a claim asks for if its scenario does not say.
+const CAPACITY: &str = "10Gi";
+
+impl Stage {
+    pub(super) fn build_volume(&mut self, volume: &Volume) -> Told {
+        let claim = Claim {
+            name: volume.name.clone(),
+            filled_from: None,
+            class: volume.class.clone(),
+            capacity: volume.capacity,
+        };
+        self.build_claim(&claim)?;
+        self.give_consumer(&volume.name)?;
+        self.await_bound(&volume.name)?;
+        let medium = self.medium(&volume.name)?;
+        medium
+            .populate(&volume.holding)
+            .map_err(|error| Failure::broken(format!("{} cannot be filled: {error}", volume.name)))?;
+        let entry = self.take_down(&volume.name)?;
+        Ok(format!("{} files, {} bytes", entry.files(), entry.bytes()))
+    }
+
+    pub(super) fn build_claim(&mut self, claim: &Claim) -> Told {
+        self.ensure_namespace(claim.name.namespace())?;
+        let capacity = claim.capacity.map_or_else(|| CAPACITY.to_owned(), |size| size.bytes().to_string());
+        let class = claim.class.clone().or_else(|| self.default_class.clone()).unwrap_or_else(|| "rbd".to_owned());
+        let mut object = json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": claim.name.name(), "namespace": claim.name.namespace()},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": class,
+                "resources": {"requests": {"storage": capacity}},
+            },
+        });
+        if let Some(from) = &claim.filled_from {
+            object["spec"]["dataSourceRef"] = json!({
+                "apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": from.name(),
+            });
+        }
+        self.apply(&object)?;
+        if claim.filled_from.is_some() {
+            self.give_consumer(&claim.name)?;
+        }
+        Ok(String::new())
+    }
+
+    /// A workload's pod that uses the claim, where the class waits for one.
+    pub(super) fn give_consumer(&mut self, claim: &Name) -> Result<(), Failure> {
+        let object = self.must_get_kind("PersistentVolumeClaim", claim)?;
+        let class = object.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let waits = self
+            .bed()
+            .get("StorageClass", "", &class)
+            .is_some_and(|class| class["volumeBindingMode"] == "WaitForFirstConsumer");
+        if waits {
+            self.apply(&json!({
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": claim.name(), "namespace": claim.namespace()},
+                "spec": {
+                    "replicas": 1,
+                    "selector": {"matchLabels": {"app": claim.name()}},
+                    "template": {
+                        "metadata": {"labels": {"app": claim.name()}},
+                        "spec": {
+                            "containers": [{"name": "app", "image": "app", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+                            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim.name()}}],
+                        },
+                    },
+                },
+            }))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn await_bound(&mut self, claim: &Name) -> Result<(), Failure> {
+        let (namespace, name) = (claim.namespace().to_owned(), claim.name().to_owned());
+        self.bed_mut().wait_until(&format!("the claim {claim} to be bound"), PATIENCE, move |bed| {
+            let object = bed.get("PersistentVolumeClaim", &namespace, &name)?;
+            (object.pointer("/status/phase")? == "Bound").then_some(())
+        })?;
+        Ok(())
+    }
+
+    /// The medium behind a bound claim.
+    pub(super) fn medium(&self, claim: &Name) -> Result<testbed::volume::Volume, Failure> {
+        self.bed()
+            .volume(claim.namespace(), claim.name())
+            .ok_or_else(|| Failure::violated(format!("the claim {claim} has no volume behind it")))
+    }
+
+    /// Takes down what the bed has just written to a volume.
+    pub(super) fn take_down(&mut self, volume: &Name) -> Result<Entry, Failure> {
+        let medium = self.medium(volume)?;
+        let history = self.histories.entry(volume.clone()).or_default();
+        let entry = history.ledger.record(&medium);
+        history.entries.push(entry.clone());
+        Ok(entry)
+    }
+
+    pub(super) fn change_volume(&mut self, volume: &Name, by: &ChangeSpec) -> Told {
+        let medium = self.medium(volume)?;
+        medium.change(by).map_err(|error| Failure::broken(format!("{volume} cannot be changed: {error}")))?;
+        let entry = self.take_down(volume)?;
+        self.note_change(volume);
+        Ok(format!("{} files, {} bytes", entry.files(), entry.bytes()))
+    }
+
+    pub(super) fn write_file(&mut self, volume: &Name, path: &str, text: &str) -> Told {
+        let medium = self.medium(volume)?;
+        inspect::write_file(&medium, path, text.as_bytes())
+            .map_err(|error| Failure::broken(format!("{path} cannot be written to {volume}: {error}")))?;
+        self.take_down(volume)?;
+        self.note_change(volume);
+        Ok(String::new())
+    }
+
+    /// Lets an instant pass, so that what is done next is later than the change.
+    fn note_change(&mut self, volume: &Name) {
+        let what = testbed::record::What::Volume {
+            volume: format!("{}/{}", volume.namespace(), volume.name()),
+            operation: "change".to_owned(),
+            detail: String::new(),
+        };
+        self.bed().record().push("volume/workload/change", what);
+        self.bed_mut().advance(Duration::from_millis(1));
+    }
+}
