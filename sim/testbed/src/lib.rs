@@ -11,6 +11,7 @@ pub mod bucket;
 pub mod clock;
 pub mod cost;
 pub mod ledger;
+pub mod inspect;
 pub mod nfs;
 pub mod oracle;
 pub mod quantity;
