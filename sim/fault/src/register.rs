@@ -190,7 +190,7 @@ impl Register {
             memory: BTreeSet::new(),
         };
         state.armed.insert(id, arming);
-        self.tell(state, vec![event]);
+        self.tell(state, &[event]);
         id
     }
 
@@ -206,7 +206,7 @@ impl Register {
             arming.phase = if lingers { Phase::Lingering } else { Phase::Over };
             events.push(Event::Lifted { id, name: arming.fault.name(), lingers });
         }
-        self.tell(state, events);
+        self.tell(state, &events);
     }
 
     /// Lifts every armed fault of this name and tells how many there were.
@@ -240,7 +240,7 @@ impl Register {
                 arming.phase = Phase::Over;
             }
         }
-        self.tell(state, vec![Event::Restarted { seam }]);
+        self.tell(state, &[Event::Restarted { seam }]);
     }
 
     /// Numbers an operation and tells what to do.
@@ -260,7 +260,7 @@ impl Register {
             state.kills.entry(point.actor.clone()).or_default().push_back(signal);
         }
         let event = state.fired(id, &point, &verdict);
-        self.tell(state, event.into_iter().collect());
+        self.tell(state, event.as_slice());
         Decision { point, verdict, by: Some(id) }
     }
 
@@ -345,7 +345,7 @@ impl Register {
                 events.extend(state.fired(id, &point, &Verdict::Corrupt(format!("{offset:#}"))));
             }
         }
-        self.tell(state, events);
+        self.tell(state, &events);
         shown
     }
 
@@ -364,7 +364,7 @@ impl Register {
     pub fn struck(&self, id: Id, point: &Point, what: &str) {
         let mut state = self.state();
         let event = state.fired(id, point, &Verdict::Corrupt(what.to_owned()));
-        self.tell(state, event.into_iter().collect());
+        self.tell(state, event.as_slice());
     }
 
     /// How often the fault has fired.
@@ -399,12 +399,12 @@ impl Register {
     }
 
     /// Shows events while the lock is held, so that their order is that of the changes; then wakes waiters.
-    fn tell(&self, state: MutexGuard<'_, State>, events: Vec<Event>) {
+    fn tell(&self, state: MutexGuard<'_, State>, events: &[Event]) {
         if events.is_empty() {
             return;
         }
         if let Some(observer) = &state.observer {
-            for event in &events {
+            for event in events {
                 observer(event);
             }
         }

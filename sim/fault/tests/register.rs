@@ -69,7 +69,7 @@ async fn a_hang_ends_with_the_lift() {
     let id = register.arm(nfs::hard_mount_hang::Spec::default());
     let waiting = register.clone();
     let hung = tokio::spawn(async move { waiting.pass(Seam::Nfs, "a", "read", "nas").await.1 });
-    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    tokio::time::sleep(Duration::from_hours(24)).await;
     assert!(!hung.is_finished());
     register.lift(id);
     assert_eq!(hung.await.unwrap(), Verdict::Proceed);
@@ -92,7 +92,7 @@ async fn a_kill_reaches_who_runs_the_process_once() {
     let verdicts: Vec<Verdict> = (0..4).map(|_| put(&register, "main/p")).collect();
     assert_eq!(verdicts, [Verdict::Proceed, Verdict::Kill(15), Verdict::Proceed, Verdict::Proceed]);
     assert_eq!(register.killed("volsync-src-app").await, 15);
-    let again = tokio::time::timeout(Duration::from_secs(60), register.killed("volsync-src-app")).await;
+    let again = tokio::time::timeout(Duration::from_mins(1), register.killed("volsync-src-app")).await;
     assert!(again.is_err(), "one signal was sent");
     assert_eq!(register.firings(id), 1);
 }

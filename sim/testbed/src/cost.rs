@@ -119,7 +119,7 @@ impl Meter {
         let due = {
             let mut state = self.state();
             let rest = Duration::from_nanos(u64::from(state.debt.subsec_nanos()) % TICK.as_nanos() as u64);
-            let due = state.debt - rest;
+            let due = state.debt.saturating_sub(rest);
             state.debt = rest;
             due
         };
@@ -175,7 +175,7 @@ mod tests {
                 .map(|_| {
                     let before = meter.spent();
                     meter.charge_request(Rate::BUCKET, 0);
-                    meter.spent() - before
+                    meter.spent().saturating_sub(before)
                 })
                 .collect::<Vec<_>>()
         };

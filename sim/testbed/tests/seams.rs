@@ -164,12 +164,13 @@ async fn exports_and_volumes_hold_files_as_a_real_folder_does() {
     assert_eq!(file_answers(&VolumeFiles::new(Arc::new(volume.mount(MountOptions::new("m"))), "")).await, real);
 }
 
+fn kind<T>(answer: Result<T, engine::store::Error>) -> Option<ErrorKind> {
+    answer.err().map(|error| error.kind)
+}
+
 async fn store_answers(store: &SharedStore) -> Vec<String> {
     let mut answers = Vec::new();
     let mut note = |what: &str, answer: String| answers.push(format!("{what}: {answer}"));
-    fn kind<T>(answer: Result<T, engine::store::Error>) -> Option<ErrorKind> {
-        answer.err().map(|error| error.kind)
-    }
     let long = "p0123456789abcdef0123456789abcdef";
     note("empty", format!("{:?}", store.list("").await.map(|list| list.len()).ok()));
     store.put(long, Bytes::from_static(b"0123456789")).await.unwrap();

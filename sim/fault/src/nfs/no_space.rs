@@ -22,19 +22,13 @@ pub const ROW: Row = Row {
 };
 
 /// The fault as data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
     /// Where it strikes.
     pub aim: Aim,
     /// EDQUOT in place of ENOSPC.
     pub quota: bool,
-}
-
-impl Default for Spec {
-    fn default() -> Self {
-        Self { aim: Aim::default(), quota: false }
-    }
 }
 
 impl Effect for Spec {

@@ -21,19 +21,13 @@ pub const ROW: Row = Row {
 };
 
 /// The fault as data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
     /// Where it strikes.
     pub aim: Aim,
     /// Only operations that change something.
     pub writes_only: bool,
-}
-
-impl Default for Spec {
-    fn default() -> Self {
-        Self { aim: Aim::default(), writes_only: false }
-    }
 }
 
 impl Effect for Spec {

@@ -273,7 +273,7 @@ mod tests {
         let register = Register::new(1);
         let (bucket, store) = reach(&register);
         register.arm(process::oom_kill::Spec { aim: Aim::class("*/p"), ..Default::default() });
-        let put = tokio::time::timeout(Duration::from_secs(3600), store.put("p1", Bytes::from_static(b"x"))).await;
+        let put = tokio::time::timeout(Duration::from_hours(1), store.put("p1", Bytes::from_static(b"x"))).await;
         assert!(put.is_err());
         assert_eq!(register.killed("volsync-src-app").await, 9);
         assert!(bucket.objects().is_empty());

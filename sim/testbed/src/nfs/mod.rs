@@ -55,10 +55,9 @@ pub const NOBODY: u32 = 65_534;
 impl Squash {
     fn map(self, uid: u32, gid: u32) -> (u32, u32) {
         match self {
-            Self::None => (uid, gid),
             Self::Root if uid == 0 => (NOBODY, NOBODY),
-            Self::Root => (uid, gid),
             Self::All(uid, gid) => (uid, gid),
+            Self::None | Self::Root => (uid, gid),
         }
     }
 }

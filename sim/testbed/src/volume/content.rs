@@ -66,6 +66,7 @@ impl Content {
         self.stored
     }
     /// Writes at an offset, extending the file as needed. Blocks of zeros are kept as runs.
+    #[expect(clippy::needless_pass_by_value, reason = "pieces share the buffer that is handed over")]
     pub fn write(&mut self, offset: u64, bytes: Bytes) {
         let length = bytes.len() as u64;
         if length == 0 {

@@ -40,17 +40,35 @@ impl Chance {
     }
 }
 
-/// Bytes from a seed: noise, or text of half that density.
+/// A vocabulary of 256 words of eight letters, so that text compresses about as well as logs do.
+const WORDS: [[u8; 8]; 256] = {
+    const LETTERS: &[u8; 16] = b"etaoin shrdlu\n,.";
+    let mut words = [[0; 8]; 256];
+    let mut index = 0;
+    while index < 256 {
+        let mut at = 0;
+        while at < 8 {
+            let mixed = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(11 * at as u32);
+            words[index][at] = LETTERS[(mixed >> 40) as usize & 15];
+            at += 1;
+        }
+        index += 1;
+    }
+    words
+};
+
+/// Bytes from a seed: noise, or text.
 fn bytes(seed: u64, length: u64, noise: bool) -> Bytes {
-    const DIGITS: &[u8; 16] = b"etaoin shrdlu\n,.";
     let mut chance = Chance::new(seed, 0xb1);
-    let mut buffer = Vec::with_capacity(length as usize + 16);
+    let mut buffer = Vec::with_capacity(length as usize + 64);
     while (buffer.len() as u64) < length {
-        let word = chance.next();
+        let draw = chance.next().to_le_bytes();
         if noise {
-            buffer.extend_from_slice(&word.to_le_bytes());
+            buffer.extend_from_slice(&draw);
         } else {
-            buffer.extend((0..16).map(|at| DIGITS[(word >> (4 * at)) as usize & 15]));
+            for index in draw {
+                buffer.extend_from_slice(&WORDS[usize::from(index)]);
+            }
         }
     }
     buffer.truncate(length as usize);
@@ -92,7 +110,7 @@ impl Filling<'_> {
         self.spec.with.contains(&special)
     }
     fn time(&mut self) -> Time {
-        let seconds = SPEC_EPOCH_SECONDS + self.chance.below(300 * 86_400) as i64;
+        let seconds = SPEC_EPOCH_SECONDS + self.chance.below(300 * 86_400).cast_signed();
         Time { seconds, nanoseconds: self.chance.below(1_000_000_000) as u32 }
     }
     fn path(&self, text: &str) -> Path {

@@ -86,8 +86,10 @@ impl fmt::Display for Character {
 struct State {
     tree: Arc<Tree>,
     capacity: Option<u64>,
+    /// What each file takes, as long as it is `counted`.
     charges: BTreeMap<tree::Number, u64>,
     used: u64,
+    counted: bool,
 }
 
 struct Inner {
@@ -157,7 +159,9 @@ impl Volume {
     }
     /// Bytes written to it, holes left out.
     pub fn used(&self) -> u64 {
-        self.state().used
+        let mut state = self.state();
+        state.count();
+        state.used
     }
     /// Its capacity.
     pub fn capacity(&self) -> Option<u64> {
@@ -186,8 +190,8 @@ impl Volume {
         let now = time((self.0.now)());
         let mut state = self.state();
         let done = change(Arc::make_mut(&mut state.tree), now);
-        state.recount();
-        let overfull = state.capacity.is_some_and(|capacity| state.used > capacity);
+        state.counted = false;
+        let overfull = state.may_overflow(0);
         match done {
             Ok(_) if overfull => Err(errno::error(self.0.character.full())),
             done => done,
@@ -199,8 +203,7 @@ impl Volume {
     }
 
     fn holding(name: String, character: Character, now: Now, tree: Arc<Tree>) -> Self {
-        let mut state = State { tree, capacity: None, charges: BTreeMap::new(), used: 0 };
-        state.recount();
+        let state = State { tree, capacity: None, charges: BTreeMap::new(), used: 0, counted: false };
         Self(Arc::new(Inner { name, character, now, state: Mutex::new(state) }))
     }
     fn state(&self) -> MutexGuard<'_, State> {
@@ -212,7 +215,11 @@ impl Volume {
 }
 
 impl State {
-    fn recount(&mut self) {
+    /// Counts what files take, if the bed changed them since the last count.
+    fn count(&mut self) {
+        if std::mem::replace(&mut self.counted, true) {
+            return;
+        }
         let stored = self.tree.inodes().filter_map(|(number, inode)| match &inode.node {
             Node::File(content) => Some((number, content.stored())),
             _ => None,
@@ -220,11 +227,15 @@ impl State {
         self.charges = stored.collect();
         self.used = self.charges.values().sum();
     }
-    fn may_overflow(&self, growth: u64) -> bool {
+    fn may_overflow(&mut self, growth: u64) -> bool {
+        if self.capacity.is_some() {
+            self.count();
+        }
         self.capacity.is_some_and(|capacity| self.used.saturating_add(growth) > capacity)
     }
     /// Notes that a file now takes this many bytes; refuses growth beyond the capacity.
     fn charge(&mut self, number: tree::Number, stored: u64) -> bool {
+        self.count();
         let before = self.charges.get(&number).copied().unwrap_or(0);
         let used = self.used - before + stored;
         if stored > before && self.capacity.is_some_and(|capacity| used > capacity) {
@@ -235,7 +246,10 @@ impl State {
         true
     }
     fn discharge(&mut self, number: tree::Number) {
-        self.used -= self.charges.remove(&number).unwrap_or(0);
+        // Without a count the next one sees that it is gone.
+        if self.counted {
+            self.used -= self.charges.remove(&number).unwrap_or(0);
+        }
     }
 }
 

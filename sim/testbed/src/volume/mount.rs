@@ -417,26 +417,23 @@ impl WriteTree for Mount {
         Arc::make_mut(&mut state.tree).insert(path, inode).map(drop)
     }
     fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile + '_>> {
-        let mut state = self.enter_to_write(path)?;
-        let number = match state.tree.resolve(path) {
-            Ok(number) => {
-                let inode = state.tree.inode(number)?;
-                match inode.node {
-                    Node::File(_) => self.options.credentials.access(inode, WRITE)?,
-                    Node::Directory(_) => return Err(error(errno::EISDIR)),
-                    Node::Symlink(_) => return Err(error(errno::ELOOP)),
-                    _ => return Err(error(errno::EINVAL)),
-                }
-                drop(state);
-                self.change(number, 0, |content| content.set_len(0))?;
-                number
+        let state = self.enter_to_write(path)?;
+        let number = if let Ok(number) = state.tree.resolve(path) {
+            let inode = state.tree.inode(number)?;
+            match inode.node {
+                Node::File(_) => self.options.credentials.access(inode, WRITE)?,
+                Node::Directory(_) => return Err(error(errno::EISDIR)),
+                Node::Symlink(_) => return Err(error(errno::ELOOP)),
+                _ => return Err(error(errno::EINVAL)),
             }
-            Err(_) => {
-                drop(state);
-                state = self.enter_to_name(path)?;
-                let inode = self.new_inode(&state, path, Node::File(Arc::default()), mode)?;
-                Arc::make_mut(&mut state.tree).insert(path, inode)?
-            }
+            drop(state);
+            self.change(number, 0, |content| content.set_len(0))?;
+            number
+        } else {
+            drop(state);
+            let mut state = self.enter_to_name(path)?;
+            let inode = self.new_inode(&state, path, Node::File(Arc::default()), mode)?;
+            Arc::make_mut(&mut state.tree).insert(path, inode)?
         };
         Ok(Box::new(Writer { mount: self, number }))
     }

@@ -30,7 +30,7 @@ struct Comparison<'a> {
     pairs: BTreeMap<&'a Path, Path>,
 }
 
-impl<'a> Comparison<'a> {
+impl Comparison<'_> {
     fn pair(&mut self) {
         let (expected, found) = (self.expected, self.found);
         for (path, attributes) in expected.paths.iter() {

@@ -262,3 +262,48 @@ fn the_mount_point_may_be_left_to_the_cluster() {
     let report = compare(&entry, &read_back(&copy), Carries::kopia().without_mount_point());
     assert!(report.is_equal() && report.losses.contains_key(&Loss::MountPoint), "{report}");
 }
+
+#[test]
+fn names_and_times_beyond_the_format_are_declared_and_nothing_else_hides_behind_them() {
+    let volume = Volume::new("v", Character::Rbd, Arc::new(|| Timestamp::UNIX_EPOCH));
+    let far = Time { seconds: 10_000_000_000, nanoseconds: 0 };
+    let file = |bytes: &'static [u8], mtime| {
+        Inode::new(Node::File(Arc::new(Content::from_bytes(bytes.into()))), 0o644, (0, 0), mtime)
+    };
+    let at = Time { seconds: 5, nanoseconds: 0 };
+    volume
+        .edit(|tree, _| {
+            tree.insert(&Path::new(b"caf\xe9\xff"), file(b"raw", at))?;
+            tree.insert(&Path::new("far"), file(b"far", far))
+        })
+        .unwrap();
+    let entry = Ledger::new().record(&volume);
+    // (what was brought back, losses, differences)
+    let check = |change: &dyn Fn(&mut Tree), losses: &[Loss], differences: &[Attribute]| {
+        let copy = volume.clone_as("copy");
+        copy.edit(|tree, _| {
+            change(tree);
+            edit(tree, &Path::root(), |inode| inode.mtime = entry.paths[&Path::root()].mtime)
+        })
+        .unwrap();
+        let report = judge(&copy, &entry, Carries::kopia());
+        assert_eq!(report.losses.keys().copied().collect::<Vec<_>>(), losses, "{report}");
+        assert_eq!(report.counts.keys().copied().collect::<Vec<_>>(), differences, "{report}");
+    };
+    let raw = Path::new(b"caf\xe9\xff");
+    let replaced = Path::new("caf\u{fffd}\u{fffd}");
+    check(&|_| {}, &[], &[]);
+    check(&|tree| drop(tree.remove(&raw, at)), &[Loss::RawNames], &[]);
+    check(&|tree| drop(tree.rename(&raw, &replaced, at)), &[Loss::RawNames], &[]);
+    check(
+        &|tree| {
+            tree.rename(&raw, &replaced, at).unwrap();
+            edit(tree, &replaced, |inode| inode.node = file(b"bad", at).node).unwrap();
+        },
+        &[Loss::RawNames],
+        &[Attribute::Bytes],
+    );
+    check(&|tree| drop(tree.rename(&raw, &Path::new("elsewhere"), at)), &[Loss::RawNames], &[Attribute::Extra]);
+    check(&|tree| edit(tree, &Path::new("far"), |inode| inode.mtime = at).unwrap(), &[Loss::FarTimes], &[]);
+    check(&|tree| edit(tree, &raw, |inode| inode.mtime.nanoseconds = 7).unwrap(), &[], &[Attribute::Mtime]);
+}
