@@ -174,6 +174,7 @@ impl State {
         }
         place_in_namespace(resource, namespace, &mut object)?;
         convert::to_storage(resource, &mut object);
+        let shares_labels = kinds::shares_labels(resource, &object);
         self.normalise(call, resource, &mut object)?;
         let metadata = map_mut(&mut object, &["metadata"]).unwrap_or_else(|| unreachable!("checked above"));
         for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
@@ -196,7 +197,7 @@ impl State {
         if resource.counts_generation {
             set(&mut object, &["metadata", "generation"], 1);
         }
-        kinds::complete_new(self, resource, &mut object);
+        kinds::complete_new(self, resource, &mut object, shares_labels);
         let mut causes = validate::metadata(resource, &object);
         if let Some(custom) = &resource.custom {
             causes.extend(custom.schema.validate(&object));

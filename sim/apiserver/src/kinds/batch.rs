@@ -32,11 +32,8 @@ pub(super) fn default_job(job: &mut Value) {
 
 /// The template's labels stand in for missing labels of the job.
 fn default_labels(job: &mut Value) {
-    let template = at(job, &["spec", "template", "metadata", "labels"]).cloned();
-    if let Some(labels) = template
-        && at(job, &["metadata", "labels"]).is_none_or(|labels| labels.as_object().is_none_or(serde_json::Map::is_empty))
-    {
-        set(job, &["metadata", "labels"], labels);
+    if shares_labels(job) {
+        copy_labels(job);
     }
 }
 
@@ -58,7 +55,7 @@ pub(super) fn default_cron_job(cron_job: &mut Value) {
 }
 
 /// Gives a new job its selector and the labels that its pods carry.
-pub(super) fn label_job(job: &mut Value) {
+pub(super) fn label_job(job: &mut Value, shares_labels: bool) {
     if at(job, &["spec", "manualSelector"]) == Some(&json!(true)) {
         return;
     }
@@ -75,8 +72,22 @@ pub(super) fn label_job(job: &mut Value) {
     if let Some(labels) = map_mut(job, &["spec", "selector", "matchLabels"]) {
         labels.insert(UID_LABELS[0].to_owned(), json!(uid));
     }
-    // A stored job is defaulted once more whenever it is read.
-    default_labels(job);
+    // The real server's defaulting makes both label maps one and the same, so that labels which it puts
+    // into the template later show up on the job.
+    if shares_labels {
+        copy_labels(job);
+    }
+}
+
+/// Whether a job without labels is about to take over those of its template.
+pub(super) fn shares_labels(job: &Value) -> bool {
+    at(job, &["metadata", "labels"]).is_none_or(|labels| labels.as_object().is_none_or(serde_json::Map::is_empty))
+}
+
+fn copy_labels(job: &mut Value) {
+    if let Some(labels) = at(job, &["spec", "template", "metadata", "labels"]).cloned() {
+        set(job, &["metadata", "labels"], labels);
+    }
 }
 
 /// Checks a job.

@@ -63,11 +63,16 @@ pub(crate) fn fill_new(state: &mut State, resource: &Resource, object: &mut Valu
     }
 }
 
+/// Whether a new object, as it was sent, shares its labels with its template.
+pub(crate) fn shares_labels(resource: &Resource, object: &Value) -> bool {
+    resource.is("batch", "jobs") && batch::shares_labels(object)
+}
+
 /// Fills in what needs the name and uid of a new object.
-pub(crate) fn complete_new(state: &State, resource: &Resource, object: &mut Value) {
+pub(crate) fn complete_new(state: &State, resource: &Resource, object: &mut Value, shares_labels: bool) {
     match (resource.group.as_str(), resource.plural.as_str()) {
         _ if resource.custom.is_some() => {}
-        ("batch", "jobs") => batch::label_job(object),
+        ("batch", "jobs") => batch::label_job(object, shares_labels),
         ("", "namespaces") => core::label_namespace(object),
         ("apiextensions.k8s.io", _) => crd::complete_new(object, &state.now()),
         _ => {}
