@@ -184,9 +184,14 @@ mod tests {
             assert_eq!(value["fault"], row.name);
             let back: Fault = serde_json::from_value(value).expect("what was written reads back");
             assert_eq!(back, fault);
-            let short: Fault = serde_json::from_value(serde_json::json!({ "fault": row.name })).expect("a name is enough");
+            let short: Fault =
+                serde_json::from_value(serde_json::json!({ "fault": row.name })).expect("a name is enough");
             assert_eq!(short, fault, "defaults are the same from data and from code");
-            assert!(!row.about.is_empty() && !row.sound.is_empty() && !row.aims_at.is_empty(), "{} says nothing", row.name);
+            assert!(
+                !row.about.is_empty() && !row.sound.is_empty() && !row.aims_at.is_empty(),
+                "{} says nothing",
+                row.name
+            );
         }
     }
 

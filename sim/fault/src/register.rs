@@ -250,8 +250,13 @@ impl Register {
         let counter = state.counters.entry(key).or_insert(0);
         let nth = *counter;
         *counter += 1;
-        let point =
-            Point { seam, actor: actor.to_owned(), operation: operation.to_owned(), class: class.to_owned(), nth };
+        let point = Point {
+            seam,
+            actor: actor.to_owned(),
+            operation: operation.to_owned(),
+            class: class.to_owned(),
+            nth,
+        };
         let struck = state.armed.iter_mut().find_map(|(id, arming)| Some((*id, arming.strike(&point)?)));
         let Some((id, verdict)) = struck else {
             return Decision { point, verdict: Verdict::Proceed, by: None };
@@ -324,14 +329,24 @@ impl Register {
 
     /// What this actor's clock shows when the bed's clock shows `now`.
     pub fn clock(&self, actor: &str, now: Timestamp) -> Timestamp {
-        if !self.state().armed.values().any(|arming| arming.fault.row().seam == Seam::Clock && arming.phase == Phase::Armed)
+        if !self
+            .state()
+            .armed
+            .values()
+            .any(|arming| arming.fault.row().seam == Seam::Clock && arming.phase == Phase::Armed)
         {
             return now;
         }
         let mut state = self.state();
         let mut shown = now;
         let mut events = Vec::new();
-        let point = Point { seam: Seam::Clock, actor: actor.into(), operation: "now".into(), class: "clock".into(), nth: 0 };
+        let point = Point {
+            seam: Seam::Clock,
+            actor: actor.into(),
+            operation: "now".into(),
+            class: "clock".into(),
+            nth: 0,
+        };
         let struck: Vec<(Id, SignedDuration, bool)> = state
             .armed
             .iter()

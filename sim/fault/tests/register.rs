@@ -103,7 +103,9 @@ fn the_same_seed_gives_the_same_chances() {
         let register = Register::new(seed);
         let aim = Aim { percent: Some(50), ..Aim::default() };
         register.arm(tree::read_error::Spec { aim });
-        (0..64).map(|_| register.at(Seam::Tree, "a", "open", "rbd/dense").verdict != Verdict::Proceed).collect::<Vec<_>>()
+        (0..64)
+            .map(|_| register.at(Seam::Tree, "a", "open", "rbd/dense").verdict != Verdict::Proceed)
+            .collect::<Vec<_>>()
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));

@@ -37,7 +37,10 @@ pub struct Rate {
 
 impl Rate {
     const fn new(latency_us: u64, megabytes_per_second: u64) -> Self {
-        Self { latency: Duration::from_micros(latency_us), bytes_per_second: megabytes_per_second * 1_000_000 }
+        Self {
+            latency: Duration::from_micros(latency_us),
+            bytes_per_second: megabytes_per_second * 1_000_000,
+        }
     }
     /// The bucket row.
     pub const BUCKET: Self = Self::new(12_000, 60);

@@ -204,25 +204,33 @@ mod tests {
         let entry = Ledger::new().record(&volume(&everything()));
         let extra: u64 = entry.links.iter().map(|class| class.len() as u64 - 1).sum();
         assert_eq!(entry.files() - extra, 60);
-        let linked: u64 = entry
-            .links
-            .iter()
-            .map(|class| entry.paths[&class[0]].size * (class.len() as u64 - 1))
-            .sum();
+        let linked: u64 =
+            entry.links.iter().map(|class| entry.paths[&class[0]].size * (class.len() as u64 - 1)).sum();
         assert_eq!(entry.bytes() - linked, 2 << 20);
-        let any = |test: &dyn Fn(&Path, &Attributes) -> bool| entry.paths.iter().any(|(path, attributes)| test(path, attributes));
+        let any = |test: &dyn Fn(&Path, &Attributes) -> bool| {
+            entry.paths.iter().any(|(path, attributes)| test(path, attributes))
+        };
         assert!(any(&|_, a| a.holes.len() >= 3), "holes at start, middle and end");
         assert!(any(&|_, a| !a.xattrs.is_empty()) && any(&|_, a| !a.acls.is_empty()));
-        assert!(any(&|_, a| matches!(a.kind, Kind::CharDevice(1, 3))) && any(&|_, a| matches!(a.kind, Kind::BlockDevice(..))));
+        assert!(
+            any(&|_, a| matches!(a.kind, Kind::CharDevice(1, 3)))
+                && any(&|_, a| matches!(a.kind, Kind::BlockDevice(..)))
+        );
         assert!(any(&|_, a| a.kind == Kind::Fifo) && any(&|_, a| a.kind == Kind::Socket));
-        assert!(any(&|path, _| std::str::from_utf8(path.name()).is_err()) && any(&|path, _| path.name().len() == 255));
+        assert!(
+            any(&|path, _| std::str::from_utf8(path.name()).is_err())
+                && any(&|path, _| path.name().len() == 255)
+        );
         assert!(any(&|_, a| a.mode & 0o4000 != 0) && any(&|_, a| a.kind == Kind::File && a.mode == 0));
         assert!(any(&|_, a| a.mtime.seconds < 0) && any(&|_, a| a.mtime.seconds > 4_000_000_000));
         assert!(any(&|_, a| a.kind == Kind::File && a.size == 0) && any(&|_, a| a.uid == 568));
         assert!(any(&|_, a| a.target.as_deref() == Some(b"does/not/exist")));
         assert!(any(&|path, _| path.as_bytes().split(|byte| *byte == b'/').count() > 20));
         let digests: Vec<_> = entry.paths.values().filter(|a| a.size > 0).filter_map(|a| a.sha256).collect();
-        assert!(digests.iter().collect::<BTreeSet<_>>().len() as u64 + extra < digests.len() as u64, "duplicates");
+        assert!(
+            digests.iter().collect::<BTreeSet<_>>().len() as u64 + extra < digests.len() as u64,
+            "duplicates"
+        );
     }
 
     #[test]
@@ -234,7 +242,11 @@ mod tests {
         volume.work(3, 2).unwrap();
         let second = ledger.record(&volume);
         assert!(!first.is_same(&second));
-        let shared = second.paths.iter().filter(|(path, a)| first.paths.get(path).is_some_and(|b| Arc::ptr_eq(a, b))).count();
+        let shared = second
+            .paths
+            .iter()
+            .filter(|(path, a)| first.paths.get(path).is_some_and(|b| Arc::ptr_eq(a, b)))
+            .count();
         assert!(shared >= 45, "only {shared} of 50 files are shared");
         assert!(second.is_same(&Ledger::new().record(&volume)), "memory changes nothing");
     }

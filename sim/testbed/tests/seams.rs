@@ -47,7 +47,12 @@ fn tree_answers(tree: &dyn WriteTree) -> Vec<String> {
     let about = |at: &str| {
         tree.entry(&path(at)).map_or_else(
             |error| format!("error {:?}", error.raw_os_error()),
-            |entry| format!("{:?} {:04o} {} {} links {:?} sparse {}", entry.kind, entry.mode, entry.size, entry.links, entry.mtime, entry.is_sparse),
+            |entry| {
+                format!(
+                    "{:?} {:04o} {} {} links {:?} sparse {}",
+                    entry.kind, entry.mode, entry.size, entry.links, entry.mtime, entry.is_sparse
+                )
+            },
         )
     };
     let fixed = Time { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
@@ -61,7 +66,13 @@ fn tree_answers(tree: &dyn WriteTree) -> Vec<String> {
     note("file", about("file"));
     note("inner", about("dir/inner"));
     note("link", about("link"));
-    note("link target", format!("{:?}", tree.read_link(&path("link")).map(|target| String::from_utf8_lossy(&target).into_owned()).ok()));
+    note(
+        "link target",
+        format!(
+            "{:?}",
+            tree.read_link(&path("link")).map(|target| String::from_utf8_lossy(&target).into_owned()).ok()
+        ),
+    );
     note("read", format!("{:?}", read(tree, "file").ok()));
     note("absent", format!("{:?}", code(read(tree, "absent"))));
     note("below a file", format!("{:?}", code(tree.entry(&path("file/x")))));
@@ -99,7 +110,12 @@ fn tree_answers(tree: &dyn WriteTree) -> Vec<String> {
         let at = path("odd").join(name);
         tree.create_file(&at, 0o600).unwrap().finish().unwrap();
     }
-    let names: Vec<_> = tree.read_dir(&path("odd")).unwrap().into_iter().map(|entry| (entry.name, entry.kind == Kind::File)).collect();
+    let names: Vec<_> = tree
+        .read_dir(&path("odd"))
+        .unwrap()
+        .into_iter()
+        .map(|entry| (entry.name, entry.kind == Kind::File))
+        .collect();
     note("sorted by raw name", format!("{names:?}"));
     note("too long a name", format!("{:?}", code(tree.create_dir(&path("odd").join(&[b'n'; 256]), 0o700))));
     tree.sync().unwrap();
@@ -145,12 +161,22 @@ async fn file_answers(files: &dyn Files) -> Vec<String> {
     note("unlink", kind(files.unlink("a").await));
     note("unlink absent", kind(files.unlink("a").await));
     let listed = |list: io::Result<Vec<engine::blob::directory::FileMetadata>>| {
-        format!("{:?}", list.map(|list| list.into_iter().map(|found| (found.name, found.is_directory, found.length)).collect::<Vec<_>>()).ok())
+        format!(
+            "{:?}",
+            list.map(|list| list
+                .into_iter()
+                .map(|found| (found.name, found.is_directory, found.length))
+                .collect::<Vec<_>>())
+                .ok()
+        )
     };
     note("root", listed(files.list_dir("").await));
     note("folder", listed(files.list_dir("d").await));
     note("absent folder", listed(files.list_dir("x").await));
-    note("stat", format!("{:?}", files.stat("d/b").await.map(|found| (found.is_directory, found.length)).ok()));
+    note(
+        "stat",
+        format!("{:?}", files.stat("d/b").await.map(|found| (found.is_directory, found.length)).ok()),
+    );
     answers
 }
 
@@ -161,7 +187,10 @@ async fn exports_and_volumes_hold_files_as_a_real_folder_does() {
     let export = Export::new("nas", epoch(), Register::new(1));
     assert_eq!(file_answers(&export.mount(NfsOptions::hard("m"))).await, real);
     let volume = Volume::new("v", Character::CephFs, epoch());
-    assert_eq!(file_answers(&VolumeFiles::new(Arc::new(volume.mount(MountOptions::new("m"))), "")).await, real);
+    assert_eq!(
+        file_answers(&VolumeFiles::new(Arc::new(volume.mount(MountOptions::new("m"))), "")).await,
+        real
+    );
 }
 
 fn kind<T>(answer: Result<T, engine::store::Error>) -> Option<ErrorKind> {
@@ -186,7 +215,17 @@ async fn store_answers(store: &SharedStore) -> Vec<String> {
     store.put(long, Bytes::from_static(b"again")).await.unwrap();
     note("replaced", format!("{:?}", store.get(long, None).await.ok()));
     for prefix in ["", "p", "p0123456789abcdef0", "q", "z"] {
-        note(prefix, format!("{:?}", store.list(prefix).await.map(|list| list.into_iter().map(|found| (found.id, found.length)).collect::<Vec<_>>()).ok()));
+        note(
+            prefix,
+            format!(
+                "{:?}",
+                store
+                    .list(prefix)
+                    .await
+                    .map(|list| list.into_iter().map(|found| (found.id, found.length)).collect::<Vec<_>>())
+                    .ok()
+            ),
+        );
     }
     note("delete", format!("{:?}", kind(store.delete(long).await)));
     note("delete again", format!("{:?}", kind(store.delete(long).await)));
@@ -210,7 +249,14 @@ async fn every_store_keeps_the_promises_of_the_seam() {
         ("memory", Arc::new(MemoryStore::new(epoch()))),
         ("bucket", bucket.view("some/prefix/")),
         ("bucket behind faults", FaultyStore::new(bucket.view(""), "main", "a", register).shared()),
-        ("export", Arc::new(DirectoryStore::create(export.mount(NfsOptions::hard("m")).shared(), entropy()).await.unwrap())),
+        (
+            "export",
+            Arc::new(
+                DirectoryStore::create(export.mount(NfsOptions::hard("m")).shared(), entropy())
+                    .await
+                    .unwrap(),
+            ),
+        ),
         ("claim", Arc::new(DirectoryStore::create(Arc::new(claim), entropy()).await.unwrap())),
     ];
     for (name, double) in doubles {

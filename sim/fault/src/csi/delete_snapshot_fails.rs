@@ -35,7 +35,11 @@ pub struct Spec {
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { aim: Aim::default(), code: "Internal".to_owned(), message: "failed to delete snapshot: rbd: ret=-16, Device or resource busy".to_owned() }
+        Self {
+            aim: Aim::default(),
+            code: "Internal".to_owned(),
+            message: "failed to delete snapshot: rbd: ret=-16, Device or resource busy".to_owned(),
+        }
     }
 }
 

@@ -37,7 +37,11 @@ pub struct Spec {
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { aim: Aim::default(), operations: vec![super::operation::DELETE_SNAPSHOT.to_owned()], returns: false }
+        Self {
+            aim: Aim::default(),
+            operations: vec![super::operation::DELETE_SNAPSHOT.to_owned()],
+            returns: false,
+        }
     }
 }
 
@@ -82,7 +86,8 @@ mod tests {
         assert_eq!(register.at(Seam::Csi, "driver", DELETE, "snap-1").verdict, Verdict::Hang);
         assert_eq!(register.at(Seam::Csi, "driver", DELETE, "snap-2").verdict, Verdict::Proceed);
         for _ in 0..2 {
-            let Verdict::Fail { code, message } = register.at(Seam::Csi, "driver", DELETE, "snap-1").verdict else {
+            let Verdict::Fail { code, message } = register.at(Seam::Csi, "driver", DELETE, "snap-1").verdict
+            else {
                 panic!("a retry is refused")
             };
             assert_eq!(code, "Aborted");

@@ -40,6 +40,10 @@ impl Effect for Spec {
         point.seam == Seam::Nfs
     }
     fn verdict(&self, _: &Point, _: &mut ChaCha8Rng, memory: &mut BTreeSet<String>) -> Verdict {
-        if memory.insert("struck".to_owned()) { Verdict::Corrupt("fsid".to_owned()) } else { Verdict::Proceed }
+        if memory.insert("struck".to_owned()) {
+            Verdict::Corrupt("fsid".to_owned())
+        } else {
+            Verdict::Proceed
+        }
     }
 }

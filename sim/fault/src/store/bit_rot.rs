@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn the_victim_is_one_of_those_aimed_at_and_the_same_for_a_seed() {
-        let blobs = vec![("p1".to_owned(), 9), ("p2".to_owned(), 0), ("q1".to_owned(), 9), ("p3".to_owned(), 1)];
+        let blobs =
+            vec![("p1".to_owned(), 9), ("p2".to_owned(), 0), ("q1".to_owned(), 9), ("p3".to_owned(), 1)];
         for seed in 0..64 {
             let victim = Spec::default().choose(&blobs, seed).expect("there are packs");
             assert!(["p1", "p3"].contains(&victim.blob.as_str()), "{victim:?}");

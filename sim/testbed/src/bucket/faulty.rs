@@ -49,7 +49,12 @@ impl fmt::Debug for FaultyStore {
 
 impl FaultyStore {
     /// Puts the register in front of a store.
-    pub fn new(inner: SharedStore, name: impl Into<String>, actor: impl Into<String>, register: Register) -> Self {
+    pub fn new(
+        inner: SharedStore,
+        name: impl Into<String>,
+        actor: impl Into<String>,
+        register: Register,
+    ) -> Self {
         Self { inner, name: name.into(), actor: actor.into(), register, meter: None, witness: None }
     }
     /// Charges each operation, and pays the meter's whole debt there.
@@ -74,7 +79,9 @@ impl FaultyStore {
         let class = format!("{}/{}", self.name, blob_class(id));
         let (_, verdict) = self.register.pass(Seam::Store, &self.actor, operation, &class).await;
         match &verdict {
-            Verdict::Fail { code, message } => return Err(Error::new(kind(code), operation, id, message.as_str())),
+            Verdict::Fail { code, message } => {
+                return Err(Error::new(kind(code), operation, id, message.as_str()));
+            }
             // SIGKILL: the process never hears the answer; who runs it drops this future.
             Verdict::Kill(9) => std::future::pending::<()>().await,
             _ => {}
@@ -88,7 +95,13 @@ impl FaultyStore {
             meter.settle().await;
         }
     }
-    fn tell<T>(&self, operation: &'static str, id: &str, bytes: u64, answer: Result<T, Error>) -> Result<T, Error> {
+    fn tell<T>(
+        &self,
+        operation: &'static str,
+        id: &str,
+        bytes: u64,
+        answer: Result<T, Error>,
+    ) -> Result<T, Error> {
         if let Some(witness) = &self.witness {
             let error = answer.as_ref().err().map_or_else(String::new, |error| error.detail.clone());
             witness(&Operation {
@@ -264,8 +277,12 @@ mod tests {
         assert!(begin.elapsed() >= took + Duration::from_secs(1), "reading moves the bytes too");
         assert!(store.get("p2", None).await.is_err());
         let seen = seen.lock().unwrap();
-        let told: Vec<_> = seen.iter().map(|o| (o.operation, o.id.as_str(), o.bytes, o.error.is_empty())).collect();
-        assert_eq!(told, [("put", "p1", 60_000_000, true), ("get", "p1", 60_000_000, true), ("get", "p2", 0, false)]);
+        let told: Vec<_> =
+            seen.iter().map(|o| (o.operation, o.id.as_str(), o.bytes, o.error.is_empty())).collect();
+        assert_eq!(
+            told,
+            [("put", "p1", 60_000_000, true), ("get", "p1", 60_000_000, true), ("get", "p2", 0, false)]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -273,7 +290,8 @@ mod tests {
         let register = Register::new(1);
         let (bucket, store) = reach(&register);
         register.arm(process::oom_kill::Spec { aim: Aim::class("*/p"), ..Default::default() });
-        let put = tokio::time::timeout(Duration::from_hours(1), store.put("p1", Bytes::from_static(b"x"))).await;
+        let put =
+            tokio::time::timeout(Duration::from_hours(1), store.put("p1", Bytes::from_static(b"x"))).await;
         assert!(put.is_err());
         assert_eq!(register.killed("volsync-src-app").await, 9);
         assert!(bucket.objects().is_empty());

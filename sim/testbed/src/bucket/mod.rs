@@ -166,7 +166,12 @@ impl Store for View {
         let mut state = self.bucket.state();
         let key = self.key(id);
         if state.objects.contains_key(&key) {
-            return Err(Error::new(ErrorKind::Exists, "put", id, "At least one of the pre-conditions did not hold"));
+            return Err(Error::new(
+                ErrorKind::Exists,
+                "put",
+                id,
+                "At least one of the pre-conditions did not hold",
+            ));
         }
         state.objects.insert(key, Object { bytes, modified });
         Ok(())
@@ -235,11 +240,19 @@ mod tests {
         for name in ["p1", "p2", "p3"] {
             store.put(name, Bytes::from(vec![2; 100])).await.unwrap();
         }
-        let before: BTreeMap<String, Object> =
-            ["p1", "p2", "p3"].map(|name| (format!("repo/{name}"), bucket.objects()[&format!("repo/{name}")].clone())).into();
+        let before: BTreeMap<String, Object> = ["p1", "p2", "p3"]
+            .map(|name| (format!("repo/{name}"), bucket.objects()[&format!("repo/{name}")].clone()))
+            .into();
         let changed = |objects: &BTreeMap<String, Object>| {
-            objects.iter().filter(|(key, object)| key.contains('p') && key.ends_with(|c: char| c.is_ascii_digit())
-                && !key.ends_with("q1") && object.bytes != vec![2; 100]).count()
+            objects
+                .iter()
+                .filter(|(key, object)| {
+                    key.contains('p')
+                        && key.ends_with(|c: char| c.is_ascii_digit())
+                        && !key.ends_with("q1")
+                        && object.bytes != vec![2; 100]
+                })
+                .count()
         };
         assert_eq!(changed(&before), 1, "one bit of one pack, seen through every road");
         assert_eq!(register.firings(id), 1);

@@ -52,14 +52,17 @@ impl Damage {
             let keys = medium.blobs();
             let names: Vec<(String, u64)> =
                 keys.iter().map(|(key, length)| (medium.blob_name(key).into_owned(), *length)).collect();
-            let key_of = |blob: &str| names.iter().position(|(name, _)| name == blob).map(|at| keys[at].0.clone());
+            let key_of =
+                |blob: &str| names.iter().position(|(name, _)| name == blob).map(|at| keys[at].0.clone());
             let (victim, flip) = match &due.fault {
                 Fault::StoreBitRot(spec) => {
                     let Some(victim) = spec.choose(&names, due.seed) else { continue };
                     (victim.blob.clone(), Some(victim))
                 }
                 Fault::StoreMissingBlob(spec) => {
-                    let Some(store::missing_blob::Victim { blob }) = spec.choose(&names, due.seed) else { continue };
+                    let Some(store::missing_blob::Victim { blob }) = spec.choose(&names, due.seed) else {
+                        continue;
+                    };
                     (blob, None)
                 }
                 _ => continue,

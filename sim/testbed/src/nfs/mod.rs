@@ -152,14 +152,23 @@ impl Export {
         let at = time((now)());
         let folder = || Folder { tree: Tree::new(0o777, (0, 0), at), used: 0 };
         let state = State {
-            folders: [Shown::Right, Shown::Empty, Shown::Other].into_iter().map(|shown| (shown, folder())).collect(),
+            folders: [Shown::Right, Shown::Empty, Shown::Other]
+                .into_iter()
+                .map(|shown| (shown, folder()))
+                .collect(),
             shown: Shown::Right,
             generation: 1,
             quota: None,
             squash: Squash::None,
             damage: Damage::default(),
         };
-        Self(Arc::new(Inner { name: name.into(), now, register, up: watch::Sender::new(true), state: Mutex::new(state) }))
+        Self(Arc::new(Inner {
+            name: name.into(),
+            now,
+            register,
+            up: watch::Sender::new(true),
+            state: Mutex::new(state),
+        }))
     }
     /// Its name, at which faults aim.
     pub fn name(&self) -> &str {
@@ -293,13 +302,22 @@ struct FilesAtRest<'a>(&'a mut Folder);
 impl Medium for FilesAtRest<'_> {
     fn blobs(&self) -> Vec<(String, u64)> {
         let tree = &self.0.tree;
-        files(tree).into_iter().map(|(path, number)| (path.to_string(), content(tree, number).len())).collect()
+        files(tree)
+            .into_iter()
+            .map(|(path, number)| (path.to_string(), content(tree, number).len()))
+            .collect()
     }
     /// Kopia's sharded layout: the path below the folder with the `.shards`, without slashes and `.f`.
     fn blob_name<'a>(&self, key: &'a str) -> std::borrow::Cow<'a, str> {
         let Some(bare) = key.strip_suffix(".f") else { return key.into() };
-        let is_repository = |end: usize| self.0.tree.resolve(&Path::new(&key[..end]).join(b".shards")).is_ok();
-        let start = bare.match_indices('/').map(|(at, _)| at).filter(|at| is_repository(*at)).max().map_or(0, |at| at + 1);
+        let is_repository =
+            |end: usize| self.0.tree.resolve(&Path::new(&key[..end]).join(b".shards")).is_ok();
+        let start = bare
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .filter(|at| is_repository(*at))
+            .max()
+            .map_or(0, |at| at + 1);
         bare[start..].replace('/', "").into()
     }
     fn take(&mut self, key: &str) -> Option<(Bytes, Timestamp)> {

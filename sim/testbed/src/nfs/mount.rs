@@ -102,7 +102,11 @@ impl NfsMount {
         Ok(Turn { shown, verdict: decision.verdict })
     }
     /// Runs a request's effect on the directory it is shown, as the mapped user.
-    fn serve<R>(&self, turn: &Turn, serve: impl FnOnce(&mut Folder, &Credentials, Option<u64>) -> io::Result<R>) -> io::Result<R> {
+    fn serve<R>(
+        &self,
+        turn: &Turn,
+        serve: impl FnOnce(&mut Folder, &Credentials, Option<u64>) -> io::Result<R>,
+    ) -> io::Result<R> {
         if let Verdict::Fail { code, .. } = &turn.verdict {
             return Err(error(errno::of(code)));
         }
@@ -145,7 +149,9 @@ fn new_file(who: &Credentials, now: Time) -> Inode {
 #[async_trait::async_trait]
 impl Files for NfsMount {
     async fn read(&self, path: &str, range: Option<Range<u64>>) -> io::Result<Bytes> {
-        let turn = self.request("read", range.as_ref().map_or(0, |range| range.end.saturating_sub(range.start))).await?;
+        let turn = self
+            .request("read", range.as_ref().map_or(0, |range| range.end.saturating_sub(range.start)))
+            .await?;
         let path = self.path(path);
         self.serve(&turn, |folder, who, _| {
             pass(folder, who, &path, 0)?;
@@ -236,7 +242,12 @@ impl Files for NfsMount {
             pass(folder, who, &path, 0)?;
             let number = folder.tree.resolve(&path)?;
             who.access(folder.tree.inode(number)?, READ)?;
-            folder.tree.names(number)?.iter().map(|(name, child)| Ok(metadata(name, folder.tree.inode(*child)?))).collect()
+            folder
+                .tree
+                .names(number)?
+                .iter()
+                .map(|(name, child)| Ok(metadata(name, folder.tree.inode(*child)?)))
+                .collect()
         })
     }
     async fn mkdir(&self, path: &str) -> io::Result<()> {
@@ -254,7 +265,11 @@ impl Files for NfsMount {
 mod tests {
     use std::time::Duration;
 
-    use engine::{blob::directory::DirectoryStore, context::Entropy, store::{ErrorKind, Store as _}};
+    use engine::{
+        blob::directory::DirectoryStore,
+        context::Entropy,
+        store::{ErrorKind, Store as _},
+    };
     use fault::{Fault, Register, nfs};
 
     use super::*;

@@ -98,7 +98,8 @@ mod tests {
     /// Copies a tree file by file through a mount, as a restore does.
     fn copied(from: &Volume, character: Character, register: &Register) -> (Volume, io::Result<()>) {
         let to = Volume::new("copy", character, Arc::new(|| Timestamp::UNIX_EPOCH));
-        let (source, target) = (from.mount(MountOptions::new("s")), to.mount(MountOptions::new("d").register(register.clone())));
+        let (source, target) =
+            (from.mount(MountOptions::new("s")), to.mount(MountOptions::new("d").register(register.clone())));
         for (path, attributes) in Ledger::new().record(from).paths.iter() {
             match attributes.kind {
                 Kind::Directory => target.create_dir(path, 0o755).unwrap(),
@@ -144,7 +145,11 @@ mod tests {
         for (character, lost) in [(Character::CephFs, 1), (Character::Rbd, 0)] {
             let (to, synced) = copied(&from, character, &register);
             assert!(synced.is_ok());
-            assert_eq!(find(&to.mount(MountOptions::new("fresh")), &entry).unwrap().len(), lost, "{character}");
+            assert_eq!(
+                find(&to.mount(MountOptions::new("fresh")), &entry).unwrap().len(),
+                lost,
+                "{character}"
+            );
         }
     }
 

@@ -216,7 +216,10 @@ mod tests {
 
     // Offsets lean on block boundaries, where splitting goes wrong.
     fn offset() -> impl Strategy<Value = u64> {
-        prop_oneof![0..20_000u64, (0..5u64, 0..3u64).prop_map(|(block, off)| (block * BLOCK + off).saturating_sub(1))]
+        prop_oneof![
+            0..20_000u64,
+            (0..5u64, 0..3u64).prop_map(|(block, off)| (block * BLOCK + off).saturating_sub(1))
+        ]
     }
 
     fn act() -> impl Strategy<Value = Act> {

@@ -95,7 +95,8 @@ impl Files for VolumeFiles {
         self.pay().await;
         let entries = self.mount.read_dir(&self.path(path))?;
         // No blob has a name that is not UTF-8.
-        let named = entries.iter().filter_map(|entry| Some((String::from_utf8(entry.name.clone()).ok()?, entry)));
+        let named =
+            entries.iter().filter_map(|entry| Some((String::from_utf8(entry.name.clone()).ok()?, entry)));
         Ok(named.map(|(name, entry)| metadata(name, entry)).collect())
     }
     async fn mkdir(&self, path: &str) -> io::Result<()> {

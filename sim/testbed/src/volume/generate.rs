@@ -1,41 +1,39 @@
-//! Fills volumes from a spec, and changes them as a workload would.
+//! Fills volumes from a spec.
 //!
 //! A tree is a function of its [`TreeSpec`]: same spec, same names, bytes, times and attributes, in every
-//! process. A change is a function of the tree, its own seed and the present time. Both write past
-//! permissions, caches and faults, as data that was there and durable before the story begins. They never
-//! follow what a format can carry: odd things are the point.
+//! process. It is written past permissions, caches and faults, as data that was there and durable before
+//! the story begins. It does not care what a format can carry: odd things are the point. How a tree
+//! changes afterwards stands in [`super::work`].
 use std::{collections::BTreeMap, io};
 
 use bytes::Bytes;
 use engine::tree::{Path, Time};
-use scenario::tree::{ChangeSpec, Special, TreeSpec};
+use scenario::tree::{Special, TreeSpec};
 
 use super::{
     Inode, Node, Tree, Volume,
     content::{BLOCK, Content},
-    tree::{Number, ROOT},
+    tree::Number,
 };
 use crate::cost::mix;
 
 /// The instant around which a generated tree's times lie: 2025-01-01T00:00:00Z.
 const SPEC_EPOCH_SECONDS: i64 = 1_735_689_600;
-/// A file from this size on is changed page by page, as a database is.
-const PAGED_BYTES_MIN: u64 = 256 * 1024;
 
 /// A small reproducible stream; not for secrets.
 #[derive(Clone, Debug)]
-struct Chance(u64);
+pub(super) struct Chance(u64);
 
 impl Chance {
-    fn new(seed: u64, purpose: u64) -> Self {
+    pub(super) fn new(seed: u64, purpose: u64) -> Self {
         Self(mix(seed ^ mix(purpose)))
     }
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
     /// Below `end`, which must not be 0.
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
@@ -58,7 +56,7 @@ const WORDS: [[u8; 8]; 256] = {
 };
 
 /// Bytes from a seed: noise, or text.
-fn bytes(seed: u64, length: u64, noise: bool) -> Bytes {
+pub(super) fn bytes(seed: u64, length: u64, noise: bool) -> Bytes {
     let mut chance = Chance::new(seed, 0xb1);
     let mut buffer = Vec::with_capacity(length as usize + 64);
     while (buffer.len() as u64) < length {
@@ -79,8 +77,10 @@ fn bytes(seed: u64, length: u64, noise: bool) -> Bytes {
 fn split(sum: u64, parts: usize, chance: &mut Chance) -> Vec<u64> {
     let weights: Vec<u64> = (0..parts).map(|_| 1 + (1 << chance.below(10)) + chance.below(8)).collect();
     let total: u64 = weights.iter().sum();
-    let mut sizes: Vec<u64> =
-        weights.iter().map(|weight| (u128::from(sum) * u128::from(*weight) / u128::from(total)) as u64).collect();
+    let mut sizes: Vec<u64> = weights
+        .iter()
+        .map(|weight| (u128::from(sum) * u128::from(*weight) / u128::from(total)) as u64)
+        .collect();
     let rest = sum - sizes.iter().sum::<u64>();
     if let Some(last) = sizes.last_mut() {
         *last += rest;
@@ -153,7 +153,9 @@ impl Filling<'_> {
                 (1..count).for_each(|from| take(from, 0, self.spec.size.bytes() / 2 / (count as u64 - 1)));
             }
             if self.has(Special::Holes) {
-                (0..count).filter(|from| *from != 1).for_each(|from| take(from, 1, 12 * BLOCK / (count as u64 - 1) + 1));
+                (0..count)
+                    .filter(|from| *from != 1)
+                    .for_each(|from| take(from, 1, 12 * BLOCK / (count as u64 - 1) + 1));
             }
             if self.has(Special::EmptyFiles) {
                 take(count - 1, 0, u64::MAX);
@@ -172,7 +174,10 @@ impl Filling<'_> {
                 let name = match index {
                     _ if paged => "database/main.db".to_owned(),
                     _ if self.has(Special::DeepPaths) && index == count - 1 => {
-                        format!("{}/file-{index:05}.dat", (0..24).map(|n| format!("level-{n:02}")).collect::<Vec<_>>().join("/"))
+                        format!(
+                            "{}/file-{index:05}.dat",
+                            (0..24).map(|n| format!("level-{n:02}")).collect::<Vec<_>>().join("/")
+                        )
                     }
                     _ => {
                         let directory = self.chance.below(directories as u64);
@@ -251,10 +256,17 @@ impl Filling<'_> {
         let file = |index: usize| &files[index % files.len()];
         let mut edits: Vec<(Path, Edit)> = Vec::new();
         if self.has(Special::Xattrs) {
-            let many = (0..8).map(|n| (format!("user.key-{n}").into_bytes(), vec![n; 40])).collect::<Vec<_>>();
-            edits.push((file(0).clone(), Edit::Xattrs(vec![(b"user.origin".to_vec(), b"https://example.org/\0raw".to_vec())])));
+            let many =
+                (0..8).map(|n| (format!("user.key-{n}").into_bytes(), vec![n; 40])).collect::<Vec<_>>();
+            edits.push((
+                file(0).clone(),
+                Edit::Xattrs(vec![(b"user.origin".to_vec(), b"https://example.org/\0raw".to_vec())]),
+            ));
             edits.push((file(5).clone(), Edit::Xattrs(many)));
-            edits.push((file(5).parent().unwrap_or_default(), Edit::Xattrs(vec![(b"user.folder".to_vec(), Vec::new())])));
+            edits.push((
+                file(5).parent().unwrap_or_default(),
+                Edit::Xattrs(vec![(b"user.folder".to_vec(), Vec::new())]),
+            ));
         }
         if self.has(Special::Acls) {
             // Version 2: owner rw, user 1001 r, group r, mask r, others none.
@@ -266,7 +278,10 @@ impl Filling<'_> {
                 acl.extend(permission.to_le_bytes());
                 acl.extend(id.to_le_bytes());
             }
-            edits.push((file(1).clone(), Edit::Xattrs(vec![(b"system.posix_acl_access".to_vec(), acl.clone())])));
+            edits.push((
+                file(1).clone(),
+                Edit::Xattrs(vec![(b"system.posix_acl_access".to_vec(), acl.clone())]),
+            ));
             let folder = file(1).parent().unwrap_or_default();
             edits.push((folder, Edit::Xattrs(vec![(b"system.posix_acl_default".to_vec(), acl)])));
         }
@@ -286,7 +301,9 @@ impl Filling<'_> {
             }
         }
         if self.has(Special::ManyOwners) {
-            for (index, owner) in [(1000, 1000), (568, 100), (65_534, 65_534), (0, 4_294_967_294)].into_iter().enumerate() {
+            for (index, owner) in
+                [(1000, 1000), (568, 100), (65_534, 65_534), (0, 4_294_967_294)].into_iter().enumerate()
+            {
                 edits.push((file(index + 3).clone(), Edit::Owner(owner)));
             }
         }
@@ -391,169 +408,10 @@ impl Volume {
     pub fn populate_at(&self, base: &Path, spec: &TreeSpec) -> io::Result<()> {
         self.edit(|tree, _| {
             let owner = spec.owner.as_ref().map_or((0, 0), |owner| (owner.uid, owner.gid));
-            let mut filling = Filling { spec, base, tree, chance: Chance::new(spec.seed, 0xf1), owner, made: Vec::new() };
+            let mut filling =
+                Filling { spec, base, tree, chance: Chance::new(spec.seed, 0xf1), owner, made: Vec::new() };
             filling.directory(base)?;
             filling.fill()
         })
-    }
-    /// Changes the tree as the spec says, at the present time.
-    pub fn change(&self, spec: &ChangeSpec) -> io::Result<()> {
-        self.edit(|tree, now| Working::new(tree, now, spec.seed).change(spec))
-    }
-    /// Changes a share of the tree as a workload does in an hour: writes, page writes, appends, new files
-    /// and directories, renames, chmods, deletes. At least one file is written if there is one.
-    pub fn work(&self, seed: u64, percent: u8) -> io::Result<()> {
-        self.edit(|tree, now| Working::new(tree, now, seed).work(percent))
-    }
-}
-
-/// A workload at one instant.
-struct Working<'a> {
-    tree: &'a mut Tree,
-    now: Time,
-    chance: Chance,
-    files: Vec<Path>,
-}
-
-impl<'a> Working<'a> {
-    fn new(tree: &'a mut Tree, now: Time, seed: u64) -> Self {
-        let mut files = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
-        let mut waiting = vec![(Path::root(), ROOT)];
-        while let Some((path, number)) = waiting.pop() {
-            let Ok(inode) = tree.inode(number) else { continue };
-            match &inode.node {
-                Node::Directory(names) => {
-                    waiting.extend(names.iter().rev().map(|(name, number)| (path.join(name), *number)));
-                }
-                Node::File(_) if seen.insert(number) => files.push(path),
-                _ => {}
-            }
-        }
-        Self { tree, now, chance: Chance::new(seed, 0xc4), files }
-    }
-    /// The present time with nanoseconds of its own within the clock's millisecond.
-    fn time(&mut self) -> Time {
-        Time::from_nanos(self.now.as_nanos() + i128::from(self.chance.below(1_000_000)))
-    }
-    fn pick(&mut self) -> Option<usize> {
-        (!self.files.is_empty()).then(|| self.chance.below(self.files.len() as u64) as usize)
-    }
-    fn write(&mut self, path: &Path) -> io::Result<()> {
-        let (mtime, seed, roll) = (self.time(), self.chance.next(), self.chance.below(100));
-        let number = self.tree.resolve(path)?;
-        self.tree.edit(number, |inode| {
-            inode.mtime = mtime;
-            let Node::File(content) = &mut inode.node else { return };
-            let content = std::sync::Arc::make_mut(content);
-            let length = content.len();
-            if length >= PAGED_BYTES_MIN {
-                for page in 0..=length / PAGED_BYTES_MIN / 4 {
-                    let at = mix(seed ^ page) % (length / BLOCK) * BLOCK;
-                    content.write(at, bytes(seed ^ page, BLOCK, true));
-                }
-            } else {
-                // Three quarters to five quarters of what it was.
-                let length = (length * (75 + roll / 2) / 100).max(1);
-                content.set_len(0);
-                content.write(0, bytes(seed, length, false));
-            }
-        })
-    }
-    fn append(&mut self, path: &Path) -> io::Result<()> {
-        let (mtime, seed) = (self.time(), self.chance.next());
-        let number = self.tree.resolve(path)?;
-        self.tree.edit(number, |inode| {
-            inode.mtime = mtime;
-            if let Node::File(content) = &mut inode.node {
-                let content = std::sync::Arc::make_mut(content);
-                content.write(content.len(), bytes(seed, 1 + seed % 500, false));
-            }
-        })
-    }
-    fn add(&mut self) -> io::Result<()> {
-        let (serial, seed, mtime) = (self.chance.next(), self.chance.next(), self.time());
-        let neighbour = self.pick().map(|index| self.files[index].clone());
-        let (owner, length) = match &neighbour {
-            Some(path) => {
-                let inode = self.tree.inode(self.tree.resolve(path)?)?;
-                let Node::File(content) = &inode.node else { unreachable!("only files are listed") };
-                ((inode.uid, inode.gid), content.len().clamp(1, PAGED_BYTES_MIN))
-            }
-            None => ((0, 0), 1000),
-        };
-        let parent = neighbour.and_then(|path| path.parent()).unwrap_or_default();
-        let path = parent.join(format!("new-{serial:016x}.dat").as_bytes());
-        let content = Content::from_bytes(bytes(seed, length, false));
-        self.tree.insert(&path, Inode::new(Node::File(content.into()), 0o644, owner, mtime))?;
-        self.files.push(path);
-        Ok(())
-    }
-    fn remove(&mut self) -> io::Result<()> {
-        let Some(index) = self.pick() else { return Ok(()) };
-        let path = self.files.swap_remove(index);
-        let mtime = self.time();
-        self.tree.remove(&path, mtime).map(drop)
-    }
-    fn change(mut self, spec: &ChangeSpec) -> io::Result<()> {
-        // Without repetition: a shuffled head of the list.
-        let mut order: Vec<usize> = (0..self.files.len()).collect();
-        for index in 0..order.len() {
-            let other = index + self.chance.below((order.len() - index) as u64) as usize;
-            order.swap(index, other);
-        }
-        let chosen: Vec<Path> = order.iter().map(|index| self.files[*index].clone()).collect();
-        for path in chosen.iter().take(spec.changed as usize) {
-            self.write(path)?;
-        }
-        for _ in 0..spec.removed.min(chosen.len() as u32) {
-            self.remove()?;
-        }
-        for _ in 0..spec.added {
-            self.add()?;
-        }
-        Ok(())
-    }
-    fn work(mut self, percent: u8) -> io::Result<()> {
-        let turns = (self.files.len() * usize::from(percent)).div_ceil(100).max(1);
-        if let Some(index) = self.pick() {
-            let path = self.files[index].clone();
-            self.write(&path)?;
-        }
-        for _ in 1..turns {
-            let Some(index) = self.pick() else { return self.add() };
-            let path = self.files[index].clone();
-            match self.chance.below(20) {
-                0..=8 => self.write(&path)?,
-                9..=12 => self.append(&path)?,
-                13 | 14 => self.add()?,
-                15 => self.rename(index)?,
-                16 => self.chmod(&path)?,
-                17 => self.make_directory(&path)?,
-                // More come than go: a workload keeps its data.
-                _ if self.files.len() > 3 => self.remove()?,
-                _ => self.append(&path)?,
-            }
-        }
-        Ok(())
-    }
-    fn rename(&mut self, index: usize) -> io::Result<()> {
-        let (serial, now) = (self.chance.next(), self.time());
-        let to = self.files[index].parent().unwrap_or_default().join(format!("moved-{serial:016x}.dat").as_bytes());
-        self.tree.rename(&self.files[index], &to, now)?;
-        self.files[index] = to;
-        Ok(())
-    }
-    fn chmod(&mut self, path: &Path) -> io::Result<()> {
-        let mode = [0o600, 0o640, 0o644, 0o660][self.chance.below(4) as usize];
-        let number = self.tree.resolve(path)?;
-        self.tree.edit(number, |inode| inode.mode = mode)
-    }
-    fn make_directory(&mut self, beside: &Path) -> io::Result<()> {
-        let (serial, mtime) = (self.chance.next(), self.time());
-        let inode = self.tree.inode(self.tree.resolve(beside)?)?;
-        let owner = (inode.uid, inode.gid);
-        let path = beside.parent().unwrap_or_default().join(format!("folder-{serial:016x}").as_bytes());
-        self.tree.insert(&path, Inode::new(Node::Directory(BTreeMap::new()), 0o755, owner, mtime)).map(drop)
     }
 }

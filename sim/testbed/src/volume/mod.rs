@@ -13,11 +13,13 @@ pub mod errno;
 pub mod files;
 pub mod generate;
 pub mod mount;
+pub mod options;
 pub mod ownership;
 pub mod permission;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+pub mod work;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +32,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use files::VolumeFiles;
-pub use mount::{Mount, MountOptions};
+pub use mount::Mount;
+pub use options::MountOptions;
 pub use ownership::{FsGroupPolicy, Ownership};
 pub use permission::{Capabilities, Credentials};
 pub use tree::{Inode, Node, Tree};
@@ -136,7 +139,12 @@ impl Volume {
         Self::holding(name.into(), character, now, Arc::new(tree))
     }
     /// A volume made from a snapshot: it shares bytes with it and goes its own way.
-    pub fn from_snapshot(name: impl Into<String>, character: Character, now: Now, snapshot: &Snapshot) -> Self {
+    pub fn from_snapshot(
+        name: impl Into<String>,
+        character: Character,
+        now: Now,
+        snapshot: &Snapshot,
+    ) -> Self {
         Self::holding(name.into(), character, now, snapshot.tree.clone())
     }
     /// Limits the bytes that can be written; a smaller limit than what is there stops further growth.

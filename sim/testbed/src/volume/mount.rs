@@ -14,68 +14,16 @@ use std::{
 
 use bytes::Bytes;
 use engine::tree::{Entry, Kind, Path, ReadTree, Time, WriteFile, WriteTree};
-use fault::{Register, Seam, Verdict};
+use fault::{Seam, Verdict};
 
 use super::{
-    Credentials, Inode, Node, State, Volume,
+    Credentials, Inode, MountOptions, Node, State, Volume,
     content::Content,
     errno::{self, error},
     permission::{EXECUTE, READ, WRITE},
     tree::Number,
 };
 use crate::cost::{Meter, Rate};
-
-/// How a volume is mounted.
-#[derive(Clone, Debug)]
-pub struct MountOptions {
-    /// Who acts, as points and records name it.
-    pub actor: String,
-    /// As whom.
-    pub credentials: Credentials,
-    /// Refuse writes with EROFS.
-    pub read_only: bool,
-    /// Where faults are asked for.
-    pub register: Register,
-    /// Where work is charged.
-    pub meter: Option<Meter>,
-}
-
-impl MountOptions {
-    /// A writable mount of root, without faults and without cost.
-    pub fn new(actor: impl Into<String>) -> Self {
-        Self {
-            actor: actor.into(),
-            credentials: Credentials::root(),
-            read_only: false,
-            register: Register::default(),
-            meter: None,
-        }
-    }
-    /// Acts as somebody.
-    #[must_use]
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = credentials;
-        self
-    }
-    /// Refuses writes.
-    #[must_use]
-    pub fn read_only(mut self, read_only: bool) -> Self {
-        self.read_only = read_only;
-        self
-    }
-    /// Asks this register for faults.
-    #[must_use]
-    pub fn register(mut self, register: Register) -> Self {
-        self.register = register;
-        self
-    }
-    /// Charges work to this meter.
-    #[must_use]
-    pub fn meter(mut self, meter: Meter) -> Self {
-        self.meter = Some(meter);
-        self
-    }
-}
 
 #[derive(Debug)]
 struct Cached {
@@ -137,7 +85,12 @@ impl Mount {
     }
     /// Bytes that wait for write-back.
     pub fn dirty_bytes(&self) -> u64 {
-        self.cache().files.values().filter(|cached| cached.is_dirty()).map(|cached| cached.content.stored()).sum()
+        self.cache()
+            .files
+            .values()
+            .filter(|cached| cached.is_dirty())
+            .map(|cached| cached.content.stored())
+            .sum()
     }
     /// The extended attributes of an entry, ACLs among them.
     pub fn xattrs(&self, path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
@@ -397,7 +350,9 @@ struct Writer<'a> {
 impl WriteFile for Writer<'_> {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.mount.charge(0, bytes.len() as u64);
-        self.mount.change(self.number, bytes.len() as u64, |content| content.write(offset, Bytes::copy_from_slice(bytes)))
+        self.mount.change(self.number, bytes.len() as u64, |content| {
+            content.write(offset, Bytes::copy_from_slice(bytes))
+        })
     }
     fn set_len(&mut self, length: u64) -> io::Result<()> {
         self.mount.change(self.number, 0, |content| content.set_len(length))

@@ -45,12 +45,14 @@ impl Volume {
             _ => mode | mask,
         };
         let tree = self.tree();
-        let fits = |inode: &super::Inode| inode.gid == gid && wanted(inode.node.kind(), inode.mode) == inode.mode;
+        let fits =
+            |inode: &super::Inode| inode.gid == gid && wanted(inode.node.kind(), inode.mode) == inode.mode;
         if policy == FsGroupPolicy::OnRootMismatch && tree.inode(ROOT).is_ok_and(|root| fits(root)) {
             done.visited = 1;
             return done;
         }
-        let unfit: Vec<_> = tree.inodes().filter(|(_, inode)| !fits(inode)).map(|(number, _)| number).collect();
+        let unfit: Vec<_> =
+            tree.inodes().filter(|(_, inode)| !fits(inode)).map(|(number, _)| number).collect();
         done.visited = tree.len() as u64;
         done.changed = unfit.len() as u64;
         drop(tree);

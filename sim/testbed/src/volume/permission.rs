@@ -97,7 +97,8 @@ impl Credentials {
             inode.mode
         };
         let granted = class & wanted == wanted
-            || self.capabilities.dac_override && (directory || wanted & EXECUTE == 0 || inode.mode & 0o111 != 0)
+            || self.capabilities.dac_override
+                && (directory || wanted & EXECUTE == 0 || inode.mode & 0o111 != 0)
             || self.capabilities.dac_read_search && (wanted == READ || directory && wanted & WRITE == 0);
         if granted { Ok(()) } else { Err(error(errno::EACCES)) }
     }
@@ -122,7 +123,11 @@ impl Credentials {
     /// EPERM.
     pub fn may_unlink(&self, directory: &Inode, child: &Inode) -> io::Result<()> {
         let sticky = directory.mode & 0o1000 != 0;
-        if !sticky || self.uid == directory.uid || self.owns(child) { Ok(()) } else { Err(error(errno::EPERM)) }
+        if !sticky || self.uid == directory.uid || self.owns(child) {
+            Ok(())
+        } else {
+            Err(error(errno::EPERM))
+        }
     }
 }
 

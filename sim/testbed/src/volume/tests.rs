@@ -67,7 +67,10 @@ fn a_node_that_dies_loses_what_was_not_written_back() {
     mount.crash();
     assert_eq!(code(read(&mount, "kept")), Some(errno::EIO));
     let fresh = volume.mount(options());
-    assert_eq!((read(&fresh, "kept").unwrap(), read(&fresh, "lost").unwrap()), (b"kept".to_vec(), vec![0; 4]));
+    assert_eq!(
+        (read(&fresh, "kept").unwrap(), read(&fresh, "lost").unwrap()),
+        (b"kept".to_vec(), vec![0; 4])
+    );
     assert_eq!(volume.used(), 4);
 }
 
@@ -97,7 +100,9 @@ fn dropped_pages_show_after_the_cache_is_gone_and_the_error_once() {
 
 #[test]
 fn a_silent_loss_is_not_told_by_sync_and_other_storage_is_spared() {
-    for (character, lost) in [(Character::CephFs, true), (Character::Rbd, false), (Character::LocalZfs, false)] {
+    for (character, lost) in
+        [(Character::CephFs, true), (Character::Rbd, false), (Character::LocalZfs, false)]
+    {
         let register = Register::new(1);
         register.arm(faults::cephfs_write_back_zeroing::Spec { reported: false, ..Default::default() });
         let volume = volume(character);
@@ -246,7 +251,10 @@ fn fs_group_is_applied_as_kubelet_does() {
     let mover = volume.mount(options().credentials(Credentials::user(1000, 1000).with_group(568)));
     write(&mover, "dir/new", b"y").unwrap();
     assert_eq!(look("dir/new"), (0o644, 568), "setgid hands the group on");
-    assert_eq!(volume.apply_fs_group(568, FsGroupPolicy::OnRootMismatch, false), Ownership { visited: 1, changed: 0 });
+    assert_eq!(
+        volume.apply_fs_group(568, FsGroupPolicy::OnRootMismatch, false),
+        Ownership { visited: 1, changed: 0 }
+    );
     let hostpath = self::volume(Character::HostPath);
     assert_eq!(hostpath.apply_fs_group(568, FsGroupPolicy::Always, false).visited, 0);
 }
@@ -298,7 +306,9 @@ fn changes_are_the_seeds_and_the_clocks() {
     let changed: Vec<_> = after
         .paths
         .iter()
-        .filter(|(path, now)| now.kind == Kind::File && before.paths.get(*path).is_some_and(|then| then.sha256 != now.sha256))
+        .filter(|(path, now)| {
+            now.kind == Kind::File && before.paths.get(*path).is_some_and(|then| then.sha256 != now.sha256)
+        })
         .collect();
     assert!(!changed.is_empty());
     for (path, attributes) in changed {
@@ -308,7 +318,8 @@ fn changes_are_the_seeds_and_the_clocks() {
     let then = take(&c);
     c.change(&spec).unwrap();
     let now = take(&c);
-    let differing = now.paths.iter().filter(|(path, a)| a.kind == Kind::File && then.paths[*path].sha256 != a.sha256);
+    let differing =
+        now.paths.iter().filter(|(path, a)| a.kind == Kind::File && then.paths[*path].sha256 != a.sha256);
     assert_eq!(differing.count(), 3);
 }
 

@@ -220,13 +220,17 @@ impl Tree {
     /// Gives an entry another name, replacing what stands there; returns an inode that went with it.
     pub fn rename(&mut self, from: &Path, to: &Path, now: Time) -> io::Result<Option<Number>> {
         let number = self.resolve(from)?;
-        if from.is_root() || to.is_root() || components(to).take(components(from).count()).eq(components(from)) && from != to {
+        if from.is_root()
+            || to.is_root()
+            || components(to).take(components(from).count()).eq(components(from)) && from != to
+        {
             return Err(error(errno::EINVAL));
         }
         let replaced = match self.resolve(to) {
             Ok(same) if same == number => return Ok(None),
             Ok(other) => {
-                let directory = |number| Ok::<_, io::Error>(matches!(self.inode(number)?.node, Node::Directory(_)));
+                let directory =
+                    |number| Ok::<_, io::Error>(matches!(self.inode(number)?.node, Node::Directory(_)));
                 match (directory(number)?, directory(other)?) {
                     (true, false) => return Err(error(errno::ENOTDIR)),
                     (false, true) => return Err(error(errno::EISDIR)),

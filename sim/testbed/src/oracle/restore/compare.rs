@@ -11,7 +11,8 @@ use crate::ledger::{Attributes, Entry};
 
 /// Compares what was read back with what the bed wrote.
 pub fn compare(expected: &Entry, found: &ReadBack, carries: Carries) -> Report {
-    let mut comparison = Comparison { expected, found, carries, report: Report::default(), pairs: BTreeMap::new() };
+    let mut comparison =
+        Comparison { expected, found, carries, report: Report::default(), pairs: BTreeMap::new() };
     comparison.pair();
     comparison.attributes();
     comparison.links();
@@ -40,7 +41,8 @@ impl Comparison<'_> {
                 self.report.differ(path, Attribute::Unreadable, "a readable path", reason.as_str());
             } else if let Some(replaced) = self.replaced(path) {
                 if self.carries.raw_names {
-                    let (wrote, read) = (format!("{:02x?}", path.name()), format!("{:02x?}", replaced.name()));
+                    let (wrote, read) =
+                        (format!("{:02x?}", path.name()), format!("{:02x?}", replaced.name()));
                     self.report.differ(path, Attribute::RawNames, wrote, read);
                 } else {
                     self.report.lose(path, Loss::RawNames);
@@ -52,9 +54,15 @@ impl Comparison<'_> {
         }
     }
     fn absent(&mut self, path: &Path, attributes: &Attributes) {
-        let unreadable_above = std::iter::successors(path.parent(), Path::parent).any(|above| self.found.unreadable.contains_key(&above));
+        let unreadable_above = std::iter::successors(path.parent(), Path::parent)
+            .any(|above| self.found.unreadable.contains_key(&above));
         if unreadable_above {
-            self.report.differ(path, Attribute::Unreadable, "a readable path", "a directory above it is unreadable");
+            self.report.differ(
+                path,
+                Attribute::Unreadable,
+                "a readable path",
+                "a directory above it is unreadable",
+            );
         } else if is_special(attributes.kind) {
             if self.carries.special_files {
                 self.report.differ(path, Attribute::SpecialFiles, kind(attributes.kind), "nothing");
@@ -103,11 +111,21 @@ impl Comparison<'_> {
                 self.holes(path, expected, read);
             } else {
                 let zeros = if *is_all_zero { ", all zeros" } else { "" };
-                self.report.differ(path, Attribute::Bytes, bytes(expected), format!("{}{zeros}", bytes(read)));
+                self.report.differ(
+                    path,
+                    Attribute::Bytes,
+                    bytes(expected),
+                    format!("{}{zeros}", bytes(read)),
+                );
             }
         }
         if expected.target != read.target {
-            self.report.differ(path, Attribute::Target, text(expected.target.as_deref()), text(read.target.as_deref()));
+            self.report.differ(
+                path,
+                Attribute::Target,
+                text(expected.target.as_deref()),
+                text(read.target.as_deref()),
+            );
         }
         let octal = |mode: u32| format!("{mode:04o}");
         if expected.kind != Kind::Symlink {
@@ -116,10 +134,22 @@ impl Comparison<'_> {
         self.plain(path, Attribute::Uid, expected.uid, read.uid, |uid| uid.to_string());
         self.plain(path, Attribute::Gid, expected.gid, read.gid, |gid| gid.to_string());
         self.mtime(path, expected, read);
-        self.named(path, (Attribute::Xattrs, Loss::Xattrs, self.carries.xattrs), &expected.xattrs, &read.xattrs);
+        self.named(
+            path,
+            (Attribute::Xattrs, Loss::Xattrs, self.carries.xattrs),
+            &expected.xattrs,
+            &read.xattrs,
+        );
         self.named(path, (Attribute::Acls, Loss::Acls, self.carries.acls), &expected.acls, &read.acls);
     }
-    fn plain(&mut self, path: &Path, what: Attribute, expected: u32, found: u32, show: impl Fn(u32) -> String) {
+    fn plain(
+        &mut self,
+        path: &Path,
+        what: Attribute,
+        expected: u32,
+        found: u32,
+        show: impl Fn(u32) -> String,
+    ) {
         if expected == found {
         } else if path.is_root() && !self.carries.mount_point {
             self.report.lose(path, Loss::MountPoint);
@@ -146,7 +176,11 @@ impl Comparison<'_> {
             self.report.lose(path, Loss::MountPoint);
         } else if i64::try_from(wrote.as_nanos()).is_err() && !self.carries.far_times {
             self.report.lose(path, Loss::FarTimes);
-        } else if directory && !path.is_root() && !self.carries.directory_mtimes && self.newest(path).contains(&read) {
+        } else if directory
+            && !path.is_root()
+            && !self.carries.directory_mtimes
+            && self.newest(path).contains(&read)
+        {
             self.report.lose(path, Loss::DirectoryMtimes);
         } else if expected.kind == Kind::Symlink && !self.carries.symlink_nanoseconds && below_microsecond {
             self.report.lose(path, Loss::SymlinkMtimes);
@@ -201,7 +235,10 @@ impl Comparison<'_> {
             self.report.lose(path, loss);
         } else {
             let show = |pairs: &BTreeMap<Vec<u8>, Vec<u8>>| {
-                let names: Vec<_> = pairs.iter().map(|(name, value)| format!("{} ({} bytes)", String::from_utf8_lossy(name), value.len())).collect();
+                let names: Vec<_> = pairs
+                    .iter()
+                    .map(|(name, value)| format!("{} ({} bytes)", String::from_utf8_lossy(name), value.len()))
+                    .collect();
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             };
             self.report.differ(path, what, show(expected), show(found));
@@ -212,14 +249,20 @@ impl Comparison<'_> {
         let mut wanted = BTreeSet::new();
         let linked: BTreeSet<&Path> = self.found.links.iter().flatten().collect();
         for class in self.expected.links.iter() {
-            let mut class: Vec<Path> = class.iter().filter_map(|path| self.pairs.get(path).cloned()).collect();
+            let mut class: Vec<Path> =
+                class.iter().filter_map(|path| self.pairs.get(path).cloned()).collect();
             class.sort();
             if class.len() < 2 || self.found.links.contains(&class) {
                 wanted.insert(class);
             } else if !self.carries.hard_links && !class.iter().any(|path| linked.contains(path)) {
                 self.report.lose(&class[0], Loss::HardLinks);
             } else {
-                self.report.differ(&class[0], Attribute::HardLinks, names(&class), "other names for the same files");
+                self.report.differ(
+                    &class[0],
+                    Attribute::HardLinks,
+                    names(&class),
+                    "other names for the same files",
+                );
             }
         }
         let found = self.found;
@@ -263,7 +306,8 @@ fn text(bytes: Option<&[u8]>) -> String {
 }
 
 fn ranges(ranges: &[Range<u64>]) -> String {
-    let shown: Vec<_> = ranges.iter().take(4).map(|range| format!("{}..{}", range.start, range.end)).collect();
+    let shown: Vec<_> =
+        ranges.iter().take(4).map(|range| format!("{}..{}", range.start, range.end)).collect();
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 

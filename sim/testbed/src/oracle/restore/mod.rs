@@ -294,7 +294,13 @@ impl Report {
     pub fn differing(&self) -> u64 {
         self.counts.values().sum()
     }
-    fn differ(&mut self, path: &dyn fmt::Display, attribute: Attribute, expected: impl Into<String>, found: impl Into<String>) {
+    fn differ(
+        &mut self,
+        path: &dyn fmt::Display,
+        attribute: Attribute,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) {
         *self.counts.entry(attribute).or_default() += 1;
         if self.differences.len() < DIFFERENCES_LISTED {
             let (path, expected, found) = (path.to_string(), expected.into(), found.into());
@@ -316,7 +322,8 @@ impl fmt::Display for Report {
         if self.is_equal() {
             write!(f, "equal")?;
         } else {
-            let counts: Vec<String> = self.counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+            let counts: Vec<String> =
+                self.counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
             write!(f, "{}", counts.join(", "))?;
         }
         for difference in &self.differences {

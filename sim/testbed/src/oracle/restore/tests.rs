@@ -22,7 +22,13 @@ fn read_back(volume: &Volume) -> ReadBack {
     ReadBack::of(&volume.mount(MountOptions::new("oracle")))
 }
 fn find(entry: &Entry, test: impl Fn(&Path, &crate::ledger::Attributes) -> bool) -> Path {
-    entry.paths.iter().find(|(path, attributes)| test(path, attributes)).expect("the tree shows every special").0.clone()
+    entry
+        .paths
+        .iter()
+        .find(|(path, attributes)| test(path, attributes))
+        .expect("the tree shows every special")
+        .0
+        .clone()
 }
 fn is_utf8(path: &Path) -> bool {
     std::str::from_utf8(path.as_bytes()).is_ok()
@@ -45,7 +51,11 @@ fn edit(tree: &mut Tree, path: &Path, change: impl FnOnce(&mut Inode)) -> std::i
 }
 fn plain_file(entry: &Entry) -> Path {
     find(entry, |path, a| {
-        a.kind == Kind::File && a.size > 5000 && a.holes.is_empty() && is_utf8(path) && !entry.links.iter().flatten().any(|other| other == path)
+        a.kind == Kind::File
+            && a.size > 5000
+            && a.holes.is_empty()
+            && is_utf8(path)
+            && !entry.links.iter().flatten().any(|other| other == path)
     })
 }
 
@@ -188,7 +198,8 @@ fn as_kopia_brings_it(tree: &mut Tree, entry: &Entry) {
             tree.insert(path, copy).unwrap();
         }
     }
-    for (path, attributes) in entry.paths.iter().filter(|(_, attributes)| attributes.kind == Kind::Directory) {
+    for (path, attributes) in entry.paths.iter().filter(|(_, attributes)| attributes.kind == Kind::Directory)
+    {
         edit(tree, path, |inode| inode.mtime = attributes.mtime).unwrap();
     }
     settle(tree, &Path::root());
@@ -226,7 +237,15 @@ fn what_kopia_brings_back_is_equal_with_every_loss_declared() {
     .unwrap();
     let report = compare(&entry, &read_back(&copy), Carries::kopia());
     assert!(report.is_equal(), "{report}");
-    for loss in [Loss::HardLinks, Loss::Holes, Loss::Xattrs, Loss::Acls, Loss::SpecialFiles, Loss::DirectoryMtimes, Loss::SymlinkMtimes] {
+    for loss in [
+        Loss::HardLinks,
+        Loss::Holes,
+        Loss::Xattrs,
+        Loss::Acls,
+        Loss::SpecialFiles,
+        Loss::DirectoryMtimes,
+        Loss::SymlinkMtimes,
+    ] {
         assert!(report.losses.contains_key(&loss), "{loss} is silent: {report}");
     }
     assert!(!compare(&entry, &read_back(&copy), Carries::everything()).is_equal());
@@ -303,7 +322,11 @@ fn names_and_times_beyond_the_format_are_declared_and_nothing_else_hides_behind_
         &[Loss::RawNames],
         &[Attribute::Bytes],
     );
-    check(&|tree| drop(tree.rename(&raw, &Path::new("elsewhere"), at)), &[Loss::RawNames], &[Attribute::Extra]);
+    check(
+        &|tree| drop(tree.rename(&raw, &Path::new("elsewhere"), at)),
+        &[Loss::RawNames],
+        &[Attribute::Extra],
+    );
     check(&|tree| edit(tree, &Path::new("far"), |inode| inode.mtime = at).unwrap(), &[Loss::FarTimes], &[]);
     check(&|tree| edit(tree, &raw, |inode| inode.mtime.nanoseconds = 7).unwrap(), &[], &[Attribute::Mtime]);
 }
