@@ -71,7 +71,7 @@ impl Assembly {
 pub fn reference(profile: controller::Profile) -> StartController {
     Arc::new(move |server, clock| {
         let client = kube::Client::new(server.service("controller"), "default");
-        let settings = controller::Settings { profile, now: clock.as_function(), mover_image: MOVER_IMAGE.to_owned() };
+        let settings = controller::Settings::new(profile, clock.as_function(), MOVER_IMAGE);
         Box::pin(controller::run(client, settings))
     })
 }
