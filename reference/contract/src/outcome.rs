@@ -22,7 +22,8 @@ pub struct Outcome {
     /// The snapshot that was stored or restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
-    /// The repository that was opened.
+    /// The repository that was opened and accepted, on failures too; never one that was refused as another
+    /// than the known one. Whoever keeps its id for later runs may take it from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<Repository>,
     /// What the read-back check after a restore compared.

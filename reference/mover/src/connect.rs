@@ -36,7 +36,6 @@ pub async fn connect(run: &Run<'_>, draft: &mut Draft) -> Result<Repository, Fai
         }
     };
     let unique_id = repository.unique_id().to_string();
-    draft.repository = Some(outcome::Repository { unique_id: unique_id.clone(), created });
     if !run.is_original()
         && let Some(expected) = &run.request.expected_unique_id
         && !expected.eq_ignore_ascii_case(&unique_id)
@@ -46,6 +45,8 @@ pub async fn connect(run: &Run<'_>, draft: &mut Draft) -> Result<Repository, Fai
             format!("the repository at {} is {unique_id}, but earlier runs used {expected}: the place shows another repository than the known one", run.request.location.describe()),
         ));
     }
+    draft.repository = Some(outcome::Repository { unique_id, created });
+    name_what_is_ignored(run, draft);
     identify(run, start);
     run.between_commands()?;
     Ok(repository)
@@ -119,6 +120,19 @@ async fn create_as_original(run: &Run<'_>, _error: &Error) -> Result<Repository,
             };
             run.log.line(&format!("{text}\n"));
             Err(Failure::new(failure::code(&error), "Failed to create repository"))
+        }
+    }
+}
+
+/// Configuration of the original that this mover does not act upon is named, never swallowed.
+fn name_what_is_ignored(run: &Run<'_>, draft: &mut Draft) {
+    let request = run.request;
+    for (name, value) in [
+        (contract::environment::KOPIA_MANUAL_CONFIG, &request.manual_config),
+        (contract::environment::KOPIA_STRUCTURED_REPOSITORY_CONFIG, &request.structured_config),
+    ] {
+        if value.is_some() {
+            run.warn(draft, &format!("{name} is not acted upon by this mover"));
         }
     }
 }

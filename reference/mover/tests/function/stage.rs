@@ -40,14 +40,18 @@ pub enum At {
 pub struct Interfering {
     inner: SharedStore,
     at: At,
-    count: Arc<AtomicU64>,
+    trace: Arc<Mutex<Vec<String>>>,
     stop: watch::Sender<bool>,
     yields: bool,
 }
 
 impl Interfering {
     async fn point(&self, operation: &'static str, id: &str) -> Result<(), Error> {
-        let index = self.count.fetch_add(1, Ordering::Relaxed);
+        let index = {
+            let mut trace = self.trace.lock().expect("not poisoned");
+            trace.push(format!("{operation} {id}"));
+            trace.len() as u64 - 1
+        };
         let fail = |kind| Err(Error::new(kind, operation, id, "interfered"));
         let result = match self.at {
             At::Stop(at) if at == index => {
@@ -133,11 +137,11 @@ pub struct Stage {
     hour: Arc<AtomicU64>,
 }
 
-/// How a run ended, with its log and the number of store operations.
+/// How a run ended, with its log and the operations of the store.
 pub struct Ended {
     pub outcome: Outcome,
     pub log: String,
-    pub operations: u64,
+    pub trace: Vec<String>,
 }
 
 impl Stage {
@@ -168,7 +172,10 @@ impl Stage {
     }
     pub fn backup(&mut self, at: At) -> Ended {
         let tree = LocalTree::open(self.path("data")).expect("opened");
-        self.run("backup", Arc::new(tree), at)
+        self.backup_of(Arc::new(tree), at)
+    }
+    pub fn backup_of(&mut self, tree: Arc<dyn WriteTree>, at: At) -> Ended {
+        self.run("backup", tree, at)
     }
     pub fn restore(&mut self) -> Ended {
         let tree = LocalTree::open(self.path("restored")).expect("opened");
@@ -181,8 +188,8 @@ impl Stage {
         let seed = self.hour.fetch_add(1, Ordering::Relaxed) as u8;
         let clock = self.hour.clone();
         let (told, stop) = watch::channel(false);
-        let count = Arc::new(AtomicU64::new(0));
-        let store = Interfering { inner: self.store.clone(), at, count: count.clone(), stop: told.clone(), yields: self.yields };
+        let trace = Arc::new(Mutex::new(Vec::new()));
+        let store = Interfering { inner: self.store.clone(), at, trace: trace.clone(), stop: told.clone(), yields: self.yields };
         let log = Arc::new(Mutex::new(String::new()));
         let sink = log.clone();
         let doors = Doors {
@@ -205,6 +212,7 @@ impl Stage {
         let outcome = runtime.block_on(mover::run(request, doors));
         let log = log.lock().expect("not poisoned").clone();
         assert!(!log.contains("password of the stage"));
-        Ended { outcome, log, operations: count.load(Ordering::Relaxed) }
+        let trace = trace.lock().expect("not poisoned").clone();
+        Ended { outcome, log, trace }
     }
 }

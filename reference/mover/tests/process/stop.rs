@@ -40,14 +40,16 @@ fn success_is_never_reported_without_a_snapshot_whenever_the_signal_comes() {
         fs::write(stage.data().join(format!("file-{index}")), noise(400_000, index)).expect("written");
     }
     let mut stopped = 0;
-    for delay in [0, 30, 80, 150, 250, 400, 700] {
+    for delay in [0, 5, 20, 60, 150, 400] {
         let repository = stage.path(&format!("repository-{delay}"));
         fs::create_dir(&repository).expect("made");
         let at = |job: crate::stage::Job| job.with("KOPIA_REPOSITORY", format!("filesystem://{}", repository.display()));
-        let job = at(stage.backup());
+        let started = stage.path(&format!("started-{delay}"));
+        let job = at(stage.backup()).with("KOPIA_BEFORE_SNAPSHOT", format!("touch {}", started.display()));
         let child = job.start();
-        // The mover must have its handlers; before that the kernel ends it, which is no success either.
-        pause(40 + delay);
+        // The action tells that the mover has its signal handlers; before that the kernel ends it.
+        await_file(&started);
+        pause(delay);
         terminate(child.id());
         let ended = job.finish(child);
         if ended.code == Some(0) {
