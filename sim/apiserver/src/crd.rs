@@ -139,7 +139,6 @@ fn resource(definition: &Value, version: &Value, shelf: usize) -> Resource {
                 .iter()
                 .map(|field| text(field, &["jsonPath"]).trim_start_matches('.').to_owned())
                 .collect(),
-            is_storage: version.get("storage").and_then(Value::as_bool) == Some(true),
         })),
         shelf,
     }

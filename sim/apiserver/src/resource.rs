@@ -44,7 +44,6 @@ pub(crate) struct Custom {
     pub schema: Schema,
     pub columns: Vec<Column>,
     pub selectable_fields: Vec<String>,
-    pub is_storage: bool,
 }
 
 /// Where the parts of a scale stand in the object.

@@ -16,7 +16,7 @@ use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::server::ApiServer;
 use crate::shape::{Rows, Shape, metadata_of, plain};
-use crate::state::{Call, Deleted, State};
+use crate::state::{Deleted, State};
 use crate::store::{Change, Key, Stored};
 use crate::watch::{Item, Terms, WatchBody};
 use crate::{access, convert, discovery, openapi, subresource, table};
@@ -377,11 +377,4 @@ fn review(request: &Request, target: &Target) -> Result<Answer, Failure> {
         _ => json!({"allowed": true}),
     };
     Ok(Answer::json(201, &review))
-}
-
-impl Request {
-    /// A call that only reads.
-    pub(crate) fn reader(&self) -> Call {
-        Call::new(&self.caller)
-    }
 }

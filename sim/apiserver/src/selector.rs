@@ -64,11 +64,6 @@ impl Selector {
         &self.namespace
     }
 
-    /// Returns the single name that can match, if the fields say so.
-    pub fn only_name(&self) -> Option<&str> {
-        self.fields.iter().find(|field| field.is_equal && field.path == "metadata.name").map(|field| field.value.as_str())
-    }
-
     /// Whether an object is selected.
     pub fn matches(&self, object: &Value) -> bool {
         (self.namespace.is_empty() || text(object, &["metadata", "namespace"]) == self.namespace)
