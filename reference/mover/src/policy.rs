@@ -69,7 +69,10 @@ pub async fn set_retention(run: &Run<'_>, draft: &mut Draft, repository: &Reposi
     run.log.line(&format!("Setting policy for {source}"));
     if retain.is_empty() {
         run.log.line("no changes specified");
-        run.log.line("Warning: Failed to set retention policy, continuing with defaults");
+        if run.is_original() {
+            // Kopia calls an edit without changes an error.
+            run.log.line("Warning: Failed to set retention policy, continuing with defaults");
+        }
         return;
     }
     let values = [

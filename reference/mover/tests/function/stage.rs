@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
 };
 
@@ -123,9 +123,9 @@ impl RunAction for Stopper {
 }
 
 /// The time of the stage: each run has an hour of its own, in which time stands still.
-fn time(hour: &AtomicU64) -> Timestamp {
+fn time(hour: &AtomicI64) -> Timestamp {
     let start: Timestamp = "2026-01-01T03:00:00Z".parse().expect("a time");
-    start + SignedDuration::from_hours(hour.load(Ordering::Relaxed) as i64)
+    start + SignedDuration::from_hours(hour.load(Ordering::Relaxed))
 }
 
 /// One store, one data volume and one restore target.
@@ -134,7 +134,7 @@ pub struct Stage {
     pub store: Arc<MemoryStore>,
     pub variables: BTreeMap<String, String>,
     pub yields: bool,
-    hour: Arc<AtomicU64>,
+    hour: Arc<AtomicI64>,
 }
 
 /// How a run ended, with its log and the operations of the store.
@@ -152,7 +152,7 @@ impl Stage {
         }
         fs::write(folder.path().join("data/file"), "content").expect("written");
         fs::write(folder.path().join("data/other"), vec![7; 100_000]).expect("written");
-        let hour = Arc::new(AtomicU64::new(0));
+        let hour = Arc::new(AtomicI64::new(0));
         let clock = hour.clone();
         let variables = [
             ("KOPIA_PASSWORD", "password of the stage"),
