@@ -11,7 +11,7 @@ mod options;
 mod subject;
 mod volumes;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use apiserver::{ApiServer, Delete, Failure, ManagedFields, Patch, Propagation, Sequencing};
 use fault::Register;
@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use options::{Binding, Options, StorageClassSpec};
+pub use volumes::ClaimError;
 
 use crate::{
     actor::{
@@ -67,6 +68,7 @@ pub struct Bed {
     kubelet: Kubelet,
     assembly: Assembly,
     controller: Option<tokio::task::AbortHandle>,
+    histories: BTreeMap<(String, String), volumes::History>,
 }
 
 /// The tick at which the server answers one request of an instant after the other.
@@ -121,6 +123,7 @@ impl Bed {
         let user = cluster.for_caller("user");
         let mut bed = Self {
             runtime, options, clock, record, server, cluster: user, storage, faults, kubelet, assembly, controller: None,
+            histories: BTreeMap::new(),
         };
         bed.furnish();
         bed.restart_controller();

@@ -21,6 +21,7 @@ use std::{
 use apiserver::Delete;
 use contract::pod::TERMINATION_BYTES_MAX;
 use fault::{Register, Seam, Verdict};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -38,7 +39,7 @@ use crate::{
     cost::Rate,
     record::What,
     storage::Storage,
-    volume::FsGroupPolicy,
+    volume::{FsGroupPolicy, Snapshot},
 };
 
 /// How long an image that is there takes to become a running process.
@@ -62,6 +63,31 @@ struct Running {
     kill: watch::Sender<Option<Signal>>,
 }
 
+/// One mover run, as the kubelet saw it: the volume as it was when the process started, and its end.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Namespace.
+    pub namespace: String,
+    /// The Job.
+    pub job: String,
+    /// The pod.
+    pub pod: String,
+    /// `backup`, `restore`, `maintenance`.
+    pub operation: &'static str,
+    /// The claim mounted as data volume; empty for maintenance.
+    pub claim: String,
+    /// When the process started.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// What the data volume held at the start.
+    pub held: Option<Snapshot>,
+    /// How it ended.
+    pub end: Ended,
+    /// Debt of the run: time charged for bytes and operations.
+    pub charged: Duration,
+}
+
 /// The kubelet.
 #[derive(Clone)]
 pub struct Kubelet(Arc<Inner>);
@@ -73,7 +99,14 @@ struct Inner {
     mover: Mover,
     verbose: bool,
     running: Mutex<BTreeMap<String, Running>>,
+    runs: Runs,
+    logs: Logs,
 }
+
+/// The mover runs of a bed; clones share them.
+pub type Runs = Arc<Mutex<Vec<Arc<Run>>>>;
+/// What containers of pods printed, by namespace and pod; clones share it.
+pub type Logs = Arc<Mutex<BTreeMap<(String, String), String>>>;
 
 impl Kubelet {
     /// The actor on a cluster.
@@ -85,7 +118,20 @@ impl Kubelet {
             mover,
             verbose,
             running: Mutex::default(),
+            runs: Runs::default(),
+            logs: Logs::default(),
         }))
+    }
+
+    /// Every mover run that has ended, in order.
+    pub fn runs(&self) -> Vec<Arc<Run>> {
+        self.0.runs.lock().expect("no holder of the list of runs panics").clone()
+    }
+
+    /// What a pod printed so far. Logs of deleted pods are kept by the bed, though not by a node.
+    pub fn log(&self, namespace: &str, pod: &str) -> String {
+        let logs = self.0.logs.lock().expect("no holder of the logs panics");
+        logs.get(&(namespace.to_owned(), pod.to_owned())).cloned().unwrap_or_default()
     }
 
     /// Sends SIGTERM (15) or SIGKILL (9) to a pod's processes; false if it does not run.
@@ -300,6 +346,8 @@ impl Inner {
             stop,
             verbose: self.verbose,
             pages: pages.clone(),
+            runs: Arc::clone(&self.runs),
+            logs: Arc::clone(&self.logs),
         };
         let actor = actor_of(pod);
         // Asked for its number and for kills; a kill waits in the register for `killed` below.
@@ -447,7 +495,7 @@ impl Actor for Kubelet {
                 inner.note(&pod, "signal", "15");
                 inner.cluster.report(&pod, "Normal", "Killing", "Stopping container");
             }
-            let age = text(&pod, "/metadata/deletionTimestamp").parse::<jiff::Timestamp>().ok();
+            let age = text(&pod, "/metadata/deletionTimestamp").parse::<Timestamp>().ok();
             // The server writes the end of the grace period as the time of deletion.
             let left = age.map_or(Duration::from_secs(grace), |end| {
                 Duration::try_from(end.duration_since(inner.cluster.clock().now())).unwrap_or_default()

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
+    Logs, Run, Runs,
     doors::{StoreDoor, data_door, read_file},
     mounts::{Mounted, Mounts},
     shell,
@@ -83,6 +84,10 @@ pub struct Start {
     pub verbose: bool,
     /// Receives every mount, so that the node can write its pages back whatever becomes of the process.
     pub pages: Pages,
+    /// Where mover runs are noted.
+    pub runs: Runs,
+    /// Where logs are kept.
+    pub logs: Logs,
 }
 
 /// The mounts whose dirty pages outlive their processes.
@@ -146,6 +151,7 @@ impl Start {
                 return Ended::with(outcome.exit_code, outcome.to_termination_message());
             }
         };
+        let (request_operation, data_directory) = (request.operation().as_str(), request.data_directory.clone());
         let credentials = credentials(&self.pod, &self.container);
         let purpose = [namespace(&self.pod), name(&self.pod), uid(&self.pod), &self.restarts.to_string()].map(str::to_owned);
         let purpose: Vec<&str> = std::iter::once("mover").chain(purpose.iter().map(String::as_str)).collect();
@@ -183,9 +189,28 @@ impl Start {
         if let Some(mount) = &data {
             self.pages.hold(mount);
         }
+        let (started, held) = (self.cluster.clock().now(), data.as_ref().map(|mount| mount.volume().snapshot()));
+        let claim = match self.mounts.get(data_directory.trim_end_matches('/')) {
+            Some(Mounted::Volume { claim, .. }) if data.is_some() => claim.clone(),
+            _ => String::new(),
+        };
         let outcome = (self.mover)(request, doors).await;
         meter.settle().await;
-        Ended::with(outcome.exit_code, outcome.to_termination_message())
+        let end = Ended::with(outcome.exit_code, outcome.to_termination_message());
+        let run = Run {
+            namespace: namespace(&self.pod).to_owned(),
+            job: actor,
+            pod: name(&self.pod).to_owned(),
+            operation: request_operation,
+            claim,
+            started,
+            ended: self.cluster.clock().now(),
+            held,
+            end: end.clone(),
+            charged: meter.spent(),
+        };
+        self.runs.lock().expect("no holder of the list of runs panics").push(Arc::new(run));
+        end
     }
 
     async fn run_shell(self) -> Ended {
@@ -243,8 +268,14 @@ impl Start {
         let (space, pod) = (namespace(&self.pod).to_owned(), name(&self.pod).to_owned());
         let container = text(&self.container, "/name").to_owned();
         let (verbose, place) = (self.verbose, format!("log/{}", actor_of(&self.pod)));
+        let logs = Arc::clone(&self.logs);
         Arc::new(move |line: &str| {
             server.append_pod_log(&space, &pod, &container, &format!("{line}\n"));
+            let mut logs = logs.lock().expect("no holder of the logs panics");
+            let log = logs.entry((space.clone(), pod.clone())).or_default();
+            log.push_str(line);
+            log.push('\n');
+            drop(logs);
             if verbose {
                 record.push(&place, What::MoverLog { namespace: space.clone(), pod: pod.clone(), line: line.to_owned() });
             }
