@@ -68,6 +68,7 @@ pub struct Bed {
     kubelet: Kubelet,
     assembly: Assembly,
     controller: Option<tokio::task::AbortHandle>,
+    metrics: controller::Metrics,
     histories: BTreeMap<(String, String), volumes::History>,
 }
 
@@ -123,6 +124,7 @@ impl Bed {
         let user = cluster.for_caller("user");
         let mut bed = Self {
             runtime, options, clock, record, server, cluster: user, storage, faults, kubelet, assembly, controller: None,
+            metrics: controller::Metrics::new(),
             histories: BTreeMap::new(),
         };
         bed.furnish();

@@ -40,7 +40,18 @@ impl fmt::Display for Subject {
 }
 
 /// Starts a controller on a server; dropped or aborted, it is a killed process.
-pub type StartController = Arc<dyn Fn(&ApiServer, &Clock) -> BoxFuture<'static, ()> + Send + Sync>;
+pub type StartController = Arc<dyn Fn(Surroundings) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What a controller is started with.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The cluster's server.
+    pub server: ApiServer,
+    /// The bed's clock.
+    pub clock: Clock,
+    /// Where the reference counts; fresh at every start, as in a new process.
+    pub metrics: controller::Metrics,
+}
 
 /// A subject taken apart into what a bed starts.
 #[derive(Clone)]
@@ -69,9 +80,12 @@ impl Assembly {
 
 /// The reference controller with a client of its own.
 pub fn reference(profile: controller::Profile) -> StartController {
-    Arc::new(move |server, clock| {
-        let client = kube::Client::new(server.service("controller"), "default");
-        let settings = controller::Settings::new(profile, clock.as_function(), MOVER_IMAGE);
+    Arc::new(move |around| {
+        let client = kube::Client::new(around.server.service("controller"), "default");
+        let settings = controller::Settings {
+            metrics: around.metrics,
+            ..controller::Settings::new(profile, around.clock.as_function(), MOVER_IMAGE)
+        };
         Box::pin(controller::run(client, settings))
     })
 }

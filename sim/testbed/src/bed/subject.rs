@@ -1,6 +1,7 @@
 //! The subject's life on a bed: start, stop, restart.
 
 use super::Bed;
+use crate::subject::Surroundings;
 
 impl Bed {
     /// Stops the subject's controller as a killed pod: no farewell, nothing finished.
@@ -15,11 +16,18 @@ impl Bed {
     pub fn restart_controller(&mut self) {
         self.stop_controller();
         let _entered = self.runtime.enter();
-        if let Some(start) = &self.assembly.controller {
-            let future = start(&self.server, &self.clock);
+        if let Some(start) = self.assembly.controller.clone() {
+            self.metrics = controller::Metrics::new();
+            let around = Surroundings { server: self.server.clone(), clock: self.clock.clone(), metrics: self.metrics.clone() };
+            let future = start(around);
             self.controller = Some(self.runtime.spawn(future).abort_handle());
             self.record.note("the subject's controller was started");
         }
+    }
+
+    /// What the reference has counted since its controller was started.
+    pub fn metrics(&self) -> &controller::Metrics {
+        &self.metrics
     }
 
     /// Whether the subject's controller runs.
