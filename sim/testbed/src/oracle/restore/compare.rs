@@ -189,7 +189,8 @@ impl Comparison<'_> {
             self.report.differ(path, what, show_time(wrote), show_time(read));
         }
     }
-    /// The times a directory may carry instead of its own: the newest beneath it, never before 1970;
+    /// The times a directory may carry instead of its own: the newest beneath it, sub-directories' own
+    /// times among them, never before 1970;
     /// counted with and without what the format may have left out for its name.
     fn newest(&self, directory: &Path) -> [Time; 2] {
         [true, false].map(|raw| self.newest_beneath(directory, raw).max(Time::default()))
@@ -205,22 +206,8 @@ impl Comparison<'_> {
             .take_while(|(path, _)| path.as_bytes().starts_with(directory.as_bytes()))
             .filter(|(path, _)| path.as_bytes().starts_with(&prefix))
             .filter(|(path, _)| with_raw_names || std::str::from_utf8(path.as_bytes()).is_ok())
-            .filter(|(path, attributes)| match attributes.kind {
-                // A directory counts with its own time only when nothing beneath it replaces that.
-                Kind::Directory => self.is_empty(path),
-                kind => !is_special(kind),
-            });
+            .filter(|(_, attributes)| !is_special(attributes.kind));
         beneath.map(|(_, attributes)| attributes.mtime).max().unwrap_or(own)
-    }
-    fn is_empty(&self, directory: &Path) -> bool {
-        let prefix = [directory.as_bytes(), b"/"].concat();
-        !self
-            .expected
-            .paths
-            .range(directory.clone()..)
-            .skip(1)
-            .take_while(|(path, _)| path.as_bytes().starts_with(directory.as_bytes()))
-            .any(|(path, attributes)| path.as_bytes().starts_with(&prefix) && !is_special(attributes.kind))
     }
     fn named(
         &mut self,

@@ -214,7 +214,8 @@ fn settle(tree: &mut Tree, path: &Path) -> Time {
     let mut newest = None;
     for child in tree.read_dir(path).unwrap() {
         let at = path.join(&child.name);
-        let time = if child.kind == Kind::Directory { settle(tree, &at) } else { child.mtime };
+        let below = if child.kind == Kind::Directory { settle(tree, &at) } else { child.mtime };
+        let time = below.max(child.mtime);
         newest = newest.max(Some(time));
     }
     let own = tree.entry(path).unwrap().mtime;
