@@ -185,7 +185,7 @@ impl Stage {
         self.run("restore", tree, at)
     }
     fn run(&mut self, argument: &str, data: Arc<dyn WriteTree>, at: At) -> Ended {
-        let seed = self.hour.fetch_add(1, Ordering::Relaxed) as u8;
+        let seed = self.hour.fetch_add(1, Ordering::Relaxed).to_le_bytes()[0];
         let clock = self.hour.clone();
         let (told, stop) = watch::channel(false);
         let trace = Arc::new(Mutex::new(Vec::new()));
