@@ -25,6 +25,7 @@ pub mod execute;
 pub mod identity;
 pub mod log;
 pub mod machine;
+pub mod maintain;
 pub mod metrics;
 pub mod names;
 pub mod observe;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::names as keys;
-use api::{ReplicationDestination, ReplicationSource, VolumeSnapshot};
+use api::{KopiaMaintenance, ReplicationDestination, ReplicationSource, VolumeSnapshot};
 use futures::StreamExt;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -18,7 +18,7 @@ use kube::{Api, Resource, ResourceExt};
 
 use crate::execute::Error;
 use crate::reconcile::{self, Context};
-use crate::populate;
+use crate::{maintain, populate};
 
 /// The pause after a broken watch: doubling from 800 ms to 30 s, reset by success.
 struct Steady(Duration);
@@ -100,14 +100,30 @@ pub async fn all(context: Arc<Context>) {
         .trigger_backoff(Steady(Steady::FIRST))
         .run(populate::reconcile, |object, error, context| retry(&object, error, &context), context.clone())
         .for_each(|_| std::future::ready(()));
+    let maintenances = Controller::new(Api::<KopiaMaintenance>::all(client.clone()), any())
+        .trigger_backoff(Steady(Steady::FIRST))
+        .owns(Api::<CronJob>::all(client.clone()), any())
+        .owns(Api::<Job>::all(client.clone()), any())
+        .watches(
+            Api::<Job>::all(client.clone()),
+            any().labels(&format!("{}=true", keys::KOPIA_MAINTENANCE)),
+            |job| {
+                // Jobs of a CronJob belong to it, not to the KopiaMaintenance.
+                let name = job.labels().get(keys::MAINTENANCE_NAME).cloned();
+                name.map(|name| ObjectRef::new(&name).within(&job.namespace().unwrap_or_default()))
+            },
+        )
+        .run(maintain::reconcile, |object, error, context| retry(&object, error, &context), context.clone())
+        .for_each(|_| std::future::ready(()));
     // Polled in this order at every wake-up: no chance decides who goes first.
-    futures::pin_mut!(sources, destinations, claims);
+    futures::pin_mut!(sources, destinations, claims, maintenances);
     std::future::poll_fn(|wake| {
         use std::future::Future;
         let done = [
             sources.as_mut().poll(wake).is_ready(),
             destinations.as_mut().poll(wake).is_ready(),
             claims.as_mut().poll(wake).is_ready(),
+            maintenances.as_mut().poll(wake).is_ready(),
         ];
         if done.iter().any(|done| *done) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
