@@ -204,6 +204,6 @@ fn aggregate(registry: &Registry, is_core: bool) -> Answer {
             body,
             warnings,
         },
-        other => other,
+        watch @ Answer::Watch(_) => watch,
     }
 }

@@ -71,18 +71,26 @@ impl FieldSet {
         Value::Object(map)
     }
 
-    /// Whether nothing is a member.
+    /// Whether nothing is a member. Empty children are never kept, so one look is enough.
     pub fn is_empty(&self) -> bool {
-        !self.is_member && self.children.values().all(Self::is_empty)
+        !self.is_member && self.children.is_empty()
     }
 
     fn combine(&self, other: &Self, rule: fn(bool, bool) -> bool) -> Self {
         let empty = Self::default();
         let mut children = BTreeMap::new();
-        for element in self.children.keys().chain(other.children.keys()) {
-            let child = self.children.get(element).unwrap_or(&empty).combine(other.children.get(element).unwrap_or(&empty), rule);
+        let mut keep = |element: &Element, child: Self| {
             if !child.is_empty() {
                 children.insert(element.clone(), child);
+            }
+        };
+        // Each element once: visiting common elements from both sides would double the work per level.
+        for (element, child) in &self.children {
+            keep(element, child.combine(other.children.get(element).unwrap_or(&empty), rule));
+        }
+        for (element, child) in &other.children {
+            if !self.children.contains_key(element) {
+                keep(element, empty.combine(child, rule));
             }
         }
         Self { is_member: rule(self.is_member, other.is_member), children }
@@ -116,7 +124,7 @@ impl FieldSet {
             child.leaves_at(path, found);
             path.pop();
         }
-        if self.is_member && self.children.values().all(Self::is_empty) {
+        if self.is_member && self.children.is_empty() {
             found.push(Path(path.clone()));
         }
     }

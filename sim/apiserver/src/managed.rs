@@ -127,7 +127,8 @@ pub(crate) fn track_update(resource: &Resource, manager: &str, subresource: &str
     // A client that sends its own list back is not believed; one that empties it resets it.
     let mut entries = entries_of(before);
     let typing = Typing::of(resource);
-    let (mut old, mut new) = (before.clone(), object.clone());
+    let (old, new) = differing(before, object);
+    let (mut old, mut new) = (old.unwrap_or_else(|| json!({})), new.unwrap_or_else(|| json!({})));
     strip(&mut old);
     strip(&mut new);
     if old == new {
@@ -146,6 +147,31 @@ pub(crate) fn track_update(resource: &Resource, manager: &str, subresource: &str
     }
     record(&mut entries, resource, manager, "Update", subresource, now, &changed);
     write_entries(object, entries);
+}
+
+/// The parts of two values that differ; most writes change little of an object.
+fn differing(old: &Value, new: &Value) -> (Option<Value>, Option<Value>) {
+    let (Value::Object(old_map), Value::Object(new_map)) = (old, new) else {
+        return if old == new { (None, None) } else { (Some(old.clone()), Some(new.clone())) };
+    };
+    let (mut old_part, mut new_part) = (serde_json::Map::new(), serde_json::Map::new());
+    for (key, old) in old_map {
+        match new_map.get(key) {
+            None => drop(old_part.insert(key.clone(), old.clone())),
+            Some(new) => {
+                let (old, new) = differing(old, new);
+                old_part.extend(old.map(|old| (key.clone(), old)));
+                new_part.extend(new.map(|new| (key.clone(), new)));
+            }
+        }
+    }
+    let added = new_map.iter().filter(|(key, _)| !old_map.contains_key(*key));
+    new_part.extend(added.map(|(key, new)| (key.clone(), new.clone())));
+    // A map that was empty before differs as a value of its own.
+    let part = |part: serde_json::Map<String, Value>, whole: &serde_json::Map<String, Value>| {
+        (!part.is_empty() || (whole.is_empty() && old != new)).then_some(Value::Object(part))
+    };
+    (part(old_part, old_map), part(new_part, new_map))
 }
 
 fn record(entries: &mut Vec<Entry>, resource: &Resource, manager: &str, operation: &str, subresource: &str, now: &str, fields: &FieldSet) {

@@ -48,7 +48,7 @@ impl Options {
             sequencing: Sequencing::Immediate,
             admission: Vec::new(),
             history: 4096,
-            bookmark_period: Duration::from_secs(60),
+            bookmark_period: Duration::from_mins(1),
             watch_timeout_min: Duration::ZERO,
             managed_fields: ManagedFields::Always,
         }

@@ -115,10 +115,10 @@ fn merge_maps(map: &mut Map<String, Value>, change: &Map<String, Value>) -> Resu
         }
     }
     for (key, order) in change {
-        if let (Some(field), Some(order)) = (key.strip_prefix("$setElementOrder/"), order.as_array()) {
-            if let Some(items) = map.get_mut(field).and_then(Value::as_array_mut) {
-                reorder(field, items, order);
-            }
+        if let (Some(field), Some(order)) = (key.strip_prefix("$setElementOrder/"), order.as_array())
+            && let Some(items) = map.get_mut(field).and_then(Value::as_array_mut)
+        {
+            reorder(field, items, order);
         }
     }
     Ok(())
@@ -198,39 +198,39 @@ fn drop_directives(value: &mut Value) {
 mod tests {
     use super::*;
 
-    fn check(object: Value, change: Value, expected: Value) {
+    fn check(object: Value, change: &Value, expected: &Value) {
         let mut found = object;
-        strategic(&mut found, &change).expect("patch applies");
-        assert_eq!(found, expected, "{change}");
+        strategic(&mut found, change).expect("patch applies");
+        assert_eq!(&found, expected, "{change}");
     }
 
     #[test]
     fn strategic_merge_tells_list_items_apart_by_their_key() {
         check(
             json!({"spec": {"containers": [{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]}}),
-            json!({"spec": {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]}}),
-            json!({"spec": {"containers": [{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}, {"name": "b"}]}}),
+            &json!({"spec": {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]}}),
+            &json!({"spec": {"containers": [{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}, {"name": "b"}]}}),
         );
         check(
             json!({"spec": {"volumes": [{"name": "a"}, {"name": "b"}], "args": ["1", "2"]}}),
-            json!({"spec": {"volumes": [{"name": "a", "$patch": "delete"}], "args": ["3"]}}),
-            json!({"spec": {"volumes": [{"name": "b"}], "args": ["3"]}}),
+            &json!({"spec": {"volumes": [{"name": "a", "$patch": "delete"}], "args": ["3"]}}),
+            &json!({"spec": {"volumes": [{"name": "b"}], "args": ["3"]}}),
         );
         check(
             json!({"metadata": {"finalizers": ["a", "b"]}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
-            json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
-            json!({"metadata": {"finalizers": ["b"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+            &json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+            &json!({"metadata": {"finalizers": ["b"]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
         );
         check(
             json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {}}}}),
-            json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
-            json!({"spec": {"strategy": {"type": "Recreate"}}}),
+            &json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}),
+            &json!({"spec": {"strategy": {"type": "Recreate"}}}),
         );
         check(
             json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}),
-            json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "a", "image": "2"}]}}),
-            json!({"spec": {"containers": [{"name": "b"}, {"name": "a", "image": "2"}]}}),
+            &json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "a", "image": "2"}]}}),
+            &json!({"spec": {"containers": [{"name": "b"}, {"name": "a", "image": "2"}]}}),
         );
-        check(json!({"data": {"a": "1", "b": "2"}}), json!({"data": {"a": null}}), json!({"data": {"b": "2"}}));
+        check(json!({"data": {"a": "1", "b": "2"}}), &json!({"data": {"a": null}}), &json!({"data": {"b": "2"}}));
     }
 }

@@ -32,8 +32,8 @@ pub(crate) struct Target {
 
 impl ApiServer {
     /// Answers a request now.
-    pub(crate) fn answer(&self, request: Request) -> Answer {
-        match self.try_answer(&request) {
+    pub(crate) fn answer(&self, request: &Request) -> Answer {
+        match self.try_answer(request) {
             Ok(answer) => answer,
             Err(failure) => {
                 tracing::debug!(caller = request.caller, method = %request.method, path = request.path, code = failure.code, message = failure.message, "refused");

@@ -132,7 +132,7 @@ impl Serving {
                 }
                 Next::Later => {}
                 Next::Job(Job::Request(request, answer)) => {
-                    let made = server.answer(*request);
+                    let made = server.answer(&request);
                     server.settle();
                     // The client may have gone while its request was performed.
                     let _ = answer.send(made);

@@ -134,7 +134,7 @@ async fn gather<B: http_body::Body>(caller: String, request: http::Request<B>) -
 async fn in_turn(server: &ApiServer, request: Request) -> Answer {
     match server.inner.options.sequencing {
         Sequencing::Immediate => {
-            let answer = server.answer(request);
+            let answer = server.answer(&request);
             server.settle();
             answer
         }

@@ -169,13 +169,13 @@ impl State {
         }
         if !text(&object, &["metadata", "resourceVersion"]).is_empty() {
             let mut failure = Failure::internal("");
-            failure.message = "resourceVersion should not be set on objects to be created".to_owned();
+            "resourceVersion should not be set on objects to be created".clone_into(&mut failure.message);
             return Err(failure);
         }
         place_in_namespace(resource, namespace, &mut object)?;
         convert::to_storage(resource, &mut object);
         let shares_labels = kinds::shares_labels(resource, &object);
-        self.normalise(call, resource, &mut object)?;
+        Self::normalise(call, resource, &mut object)?;
         let metadata = map_mut(&mut object, &["metadata"]).unwrap_or_else(|| unreachable!("checked above"));
         for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
             metadata.remove(key);
@@ -228,7 +228,7 @@ impl State {
     }
 
     /// Prunes and defaults, as decoding does.
-    fn normalise(&self, call: &mut Call, resource: &Resource, object: &mut Value) -> Result<(), Failure> {
+    fn normalise(call: &mut Call, resource: &Resource, object: &mut Value) -> Result<(), Failure> {
         if let Some(custom) = &resource.custom {
             let unknown = custom.schema.prune(object);
             match call.field_validation {
@@ -340,7 +340,7 @@ impl State {
         }
         set(&mut object, &["metadata", "resourceVersion"], old.version.to_string());
         isolate(resource, subresource, before, &mut object);
-        self.normalise(call, resource, &mut object)?;
+        Self::normalise(call, resource, &mut object)?;
         kinds::prepare_update(self, resource, subresource, before, &mut object)?;
         self.mutate(call, Operation::Update, resource, subresource, &namespace, Some(before), &mut object)?;
         let mut causes = validate::metadata(resource, &object);
@@ -750,10 +750,11 @@ fn differs_in_spec(resource: &Resource, before: &Value, after: &Value) -> bool {
 
 /// Whether a marked object has nothing left that holds it.
 fn is_done_waiting(resource: &Resource, object: &Value) -> bool {
+    let is_finished = !resource.is("", "namespaces") || list(object, &["spec", "finalizers"]).is_empty();
     is_deleting(object)
         && finalizers(object).next().is_none()
-        && number(object, &["metadata", "deletionGracePeriodSeconds"]).unwrap_or(0) == 0
-        && !(resource.is("", "namespaces") && !list(object, &["spec", "finalizers"]).is_empty())
+        && number(object, &["metadata", "deletionGracePeriodSeconds"]).is_none_or(|grace| grace == 0)
+        && is_finished
 }
 
 /// The finalizers of an object once its deletion has been asked for.

@@ -127,9 +127,7 @@ fn strip(object: &Value) -> Value {
         }
         "CronJob" => {
             strip_pod(&mut bare, "/spec/jobTemplate/spec/template/spec");
-            for field in ["suspend"] {
-                drop_at(&mut bare, &format!("/spec/{field}"));
-            }
+            drop_at(&mut bare, "/spec/suspend");
         }
         "PersistentVolumeClaim" => {
             drop_at(&mut bare, "/spec/volumeMode");

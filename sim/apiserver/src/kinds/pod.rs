@@ -179,19 +179,17 @@ pub(super) fn fill_new(state: &mut State, pod: &mut Value) -> Result<(), Failure
         "" => {}
         "system-node-critical" => priority = 2_000_001_000,
         "system-cluster-critical" => priority = 2_000_000_000,
-        name => match state.store.get(&classes, "", name) {
-            Some(found) => {
-                priority = number(&found.value, &["value"]).unwrap_or(0);
-                let policy = text(&found.value, &["preemptionPolicy"]);
-                if !policy.is_empty() {
-                    policy.clone_into(&mut preemption);
-                }
-            }
-            None => {
+        name => {
+            let Some(found) = state.store.get(&classes, "", name) else {
                 let why = format!("no PriorityClass with name {name} was found");
                 return Err(Failure::forbidden("", "pods", access::name(pod), &why));
+            };
+            priority = number(&found.value, &["value"]).unwrap_or(0);
+            let policy = text(&found.value, &["preemptionPolicy"]);
+            if !policy.is_empty() {
+                policy.clone_into(&mut preemption);
             }
-        },
+        }
     }
     set(pod, &["spec", "priority"], priority);
     default(pod, &["spec", "preemptionPolicy"], preemption);

@@ -42,8 +42,7 @@ pub(super) fn columns(resource: &Resource) -> &'static [(&'static str, i64)] {
         ],
         ("apps", "deployments") => &[("Ready", 0), ("Up-to-date", 0), ("Available", 0), ("Age", 0)],
         ("apps", "statefulsets") => &[("Ready", 0), ("Age", 0)],
-        ("apps", "daemonsets") => &[("Desired", 0), ("Current", 0), ("Ready", 0), ("Age", 0)],
-        ("apps", "replicasets") => &[("Desired", 0), ("Current", 0), ("Ready", 0), ("Age", 0)],
+        ("apps", "daemonsets" | "replicasets") => &[("Desired", 0), ("Current", 0), ("Ready", 0), ("Age", 0)],
         ("batch", "jobs") => &[("Status", 0), ("Completions", 0), ("Duration", 0), ("Age", 0)],
         ("batch", "cronjobs") => &[("Schedule", 0), ("Timezone", 0), ("Suspend", 0), ("Active", 0), ("Last Schedule", 0), ("Age", 0)],
         ("storage.k8s.io", "storageclasses") => {

@@ -73,15 +73,19 @@ fn bracket<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
         let wanted = right.trim().trim_matches(['"', '\'']);
         let left = left.trim().trim_start_matches('@');
         let matches = |item: &&Value| {
-            find(item, left).first().is_some_and(|found| found.as_str().map_or_else(|| found.to_string() == wanted, |text| text == wanted))
+            find(item, left).first().is_some_and(|found| match found {
+                Value::String(text) => text == wanted,
+                Value::Bool(flag) => wanted == if *flag { "true" } else { "false" },
+                Value::Number(number) => serde_json::from_str::<serde_json::Number>(wanted).is_ok_and(|wanted| wanted == *number),
+                _ => false,
+            })
         };
         return children(value).into_iter().filter(matches).collect();
     }
     let Some(items) = value.as_array() else { return Vec::new() };
-    let index: Option<usize> = match step.parse::<i64>() {
-        Ok(index) if index < 0 => items.len().checked_sub(index.unsigned_abs() as usize),
-        Ok(index) => Some(index as usize),
-        Err(_) => None,
+    let index: Option<usize> = match step.strip_prefix('-') {
+        Some(back) => back.parse().ok().and_then(|back: usize| items.len().checked_sub(back)),
+        None => step.parse().ok(),
     };
     index.and_then(|index| items.get(index)).into_iter().collect()
 }

@@ -50,7 +50,7 @@ async fn register(server: &ApiServer) -> Api<DynamicObject> {
     Api::default_namespaced_with(client, &ApiResource::from_gvk(&kind))
 }
 
-fn source(spec: Value) -> DynamicObject {
+fn source(spec: &Value) -> DynamicObject {
     serde_json::from_value(json!({"apiVersion": "volsync.backube/v1alpha1", "kind": "ReplicationSource", "metadata": {"name": "x"}, "spec": spec}))
         .expect("object")
 }
@@ -67,11 +67,11 @@ async fn a_definition_makes_its_endpoints_live_and_its_schema_law() {
     let discovery = Discovery::new(client(&server, "one")).run().await.expect("discovery");
     assert!(discovery.has_group("volsync.backube"));
 
-    let (code, message) = refused(sources.create(&PostParams::default(), &source(json!({"kopia": {"copyMethod": "Foo"}}))).await);
+    let (code, message) = refused(sources.create(&PostParams::default(), &source(&json!({"kopia": {"copyMethod": "Foo"}}))).await);
     assert_eq!(code, 422);
     assert_eq!(message, r#"ReplicationSource.volsync.backube "x" is invalid: spec.kopia.copyMethod: Unsupported value: "Foo": supported values: "Direct", "None", "Clone", "Snapshot""#);
 
-    let unknown = source(json!({"kopia": {"copyMethod": "Clone", "snapshotClassName": "a"}, "other": 1}));
+    let unknown = source(&json!({"kopia": {"copyMethod": "Clone", "snapshotClassName": "a"}, "other": 1}));
     let strict = http::Request::post("/apis/volsync.backube/v1alpha1/namespaces/default/replicationsources?fieldValidation=Strict")
         .body(serde_json::to_vec(&unknown).expect("text"))
         .expect("request");
@@ -87,7 +87,7 @@ async fn a_definition_makes_its_endpoints_live_and_its_schema_law() {
 async fn status_has_its_own_door() {
     let server = server(Sequencing::Immediate);
     let sources = register(&server).await;
-    let mut object = source(json!({"sourcePVC": "a"}));
+    let mut object = source(&json!({"sourcePVC": "a"}));
     object.data["status"] = json!({"lastSyncTime": "2026-01-01T00:00:00Z"});
     let created = sources.create(&PostParams::default(), &object).await.expect("created");
     assert_eq!(created.data.get("status"), None);
@@ -115,7 +115,7 @@ async fn status_has_its_own_door() {
 async fn a_deleted_definition_takes_its_objects_along() {
     let server = server(tick());
     let sources = register(&server).await;
-    sources.create(&PostParams::default(), &source(json!({}))).await.expect("created");
+    sources.create(&PostParams::default(), &source(&json!({}))).await.expect("created");
     let definitions: Api<CustomResourceDefinition> = Api::all(client(&server, "one"));
     definitions.delete("replicationsources.volsync.backube", &DeleteParams::default()).await.expect("deleted");
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -31,7 +31,7 @@ async fn reconcile(map: Arc<ConfigMap>, client: Arc<kube::Client>) -> Result<Act
         }]}, "stringData": {"visits": visits.to_string()}});
         secrets.patch(&map.name_any(), &PatchParams::apply("counter"), &Patch::Apply(&secret)).await?;
     }
-    Ok(Action::requeue(Duration::from_secs(60)))
+    Ok(Action::requeue(Duration::from_mins(1)))
 }
 
 /// Lets stock Controllers work on one another's objects for an hour; returns every write.
@@ -54,11 +54,11 @@ fn trace(sequencing: Sequencing) -> Vec<String> {
             let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": format!("m{n}")}})).expect("map");
             user.create(&PostParams::default(), &map).await.expect("created");
         }
-        tokio::time::sleep(Duration::from_secs(1200)).await;
+        tokio::time::sleep(Duration::from_mins(20)).await;
         for n in 0..10 {
             user.delete(&format!("m{n}"), &kube::api::DeleteParams::background()).await.expect("deleted");
         }
-        tokio::time::sleep(Duration::from_secs(2400)).await;
+        tokio::time::sleep(Duration::from_mins(40)).await;
         for controller in controllers {
             controller.abort();
         }

@@ -14,13 +14,11 @@ use super::{client, server, tick};
 
 async fn put(maps: &Api<ConfigMap>, name: &str, label: &str) -> ConfigMap {
     let patch = json!({"metadata": {"labels": {"l": label}}});
-    match maps.get_opt(name).await.expect("read") {
-        Some(_) => maps.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("patched"),
-        None => {
-            let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name, "labels": {"l": label}}})).expect("map");
-            maps.create(&PostParams::default(), &map).await.expect("created")
-        }
+    if maps.get_opt(name).await.expect("read").is_some() {
+        return maps.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("patched");
     }
+    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name, "labels": {"l": label}}})).expect("map");
+    maps.create(&PostParams::default(), &map).await.expect("created")
 }
 
 /// Reads what a watch sends until it ends.
@@ -102,7 +100,7 @@ async fn a_stock_watcher_recovers_from_compaction() {
         server.compact();
         put(&maps, "a", "changed").await;
         put(&maps, "a", "back").await;
-        let event = tokio::time::timeout(Duration::from_secs(600), stream.next()).await.expect("in time");
+        let event = tokio::time::timeout(Duration::from_mins(10), stream.next()).await.expect("in time");
         assert!(matches!(event, Some(Ok(Event::Apply(_)))), "{event:?}");
     }
 }
