@@ -66,10 +66,13 @@ pub async fn collect(contents: &Contents, snapshots: &[Snapshot], start: Timesta
     Ok((count, bytes))
 }
 
-/// Moves the contents of short packs into new ones; the old packs are orphans then.
+/// Moves the live contents of short packs into new ones; the old packs are orphans when nothing is left in them.
+///
+/// Kopia moves contents that are marked deleted too, which renews the mark: in repositories whose packs are
+/// all short, a mark is then never old enough to become final. Left where they are, they expire.
 pub async fn rewrite(contents: &Contents, safety: &SafetyParameters) -> Result<Tally, Error> {
     let mut packs: BTreeMap<blob::Id, Vec<Entry>> = BTreeMap::new();
-    for entry in contents.view().all()?.into_values() {
+    for entry in contents.view().all()?.into_values().filter(|entry| !entry.is_deleted) {
         packs.entry(entry.pack.clone()).or_default().push(entry);
     }
     let limit = contents.secrets.format.pack_bytes_max * SHORT_PERCENT / 100;

@@ -25,7 +25,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use sha2::{Digest as _, Sha256};
 
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    futures::executor::block_on(future)
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 /// A store on a clock that moves only when told.
@@ -257,5 +257,60 @@ impl Monitor for Checkpoints {
         if matches!(event, Event::Checkpoint) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
+    }
+}
+
+/// A tree made of nothing but constants, the same on every machine.
+#[derive(Default)]
+pub struct Fixed;
+
+impl Fixed {
+    fn all() -> Vec<(&'static str, u32, Option<Vec<u8>>)> {
+        vec![
+            ("", 0o755, None),
+            ("empty", 0o700, None),
+            ("etc", 0o2775, None),
+            ("etc/a.txt", 0o644, Some(b"some text\n".repeat(3000))),
+            ("etc/setuid", 0o4755, Some(noise(1, 70_000))),
+            ("large", 0o600, Some(noise(2, 9_000_000))),
+            ("nothing", 0o644, Some(Vec::new())),
+            ("zeros", 0o644, Some(vec![0; 5_000_000])),
+        ]
+    }
+    fn found(path: &Path) -> io::Result<(Entry, Vec<u8>)> {
+        let all = Self::all();
+        let n = all.iter().position(|(name, ..)| Path::new(name) == *path).ok_or(io::ErrorKind::NotFound)?;
+        let (_, mode, bytes) = all[n].clone();
+        let entry = Entry {
+            name: path.name().to_vec(),
+            kind: if bytes.is_some() { engine::tree::Kind::File } else { engine::tree::Kind::Directory },
+            mode,
+            uid: 568,
+            gid: 568,
+            size: bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            mtime: engine::tree::Time { seconds: 1_600_000_000 + n as i64, nanoseconds: 123_456_789 },
+            inode: n as u64 + 1,
+            links: 1,
+            device: 1,
+            has_xattrs: false,
+            is_sparse: false,
+        };
+        Ok((entry, bytes.unwrap_or_default()))
+    }
+}
+
+impl ReadTree for Fixed {
+    fn entry(&self, path: &Path) -> io::Result<Entry> {
+        Ok(Self::found(path)?.0)
+    }
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let children = Self::all().into_iter().map(|(name, ..)| Path::new(name));
+        children.filter(|child| child.parent().as_ref() == Some(path)).map(|child| self.entry(&child)).collect()
+    }
+    fn read_link(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(io::Cursor::new(Self::found(path)?.1)))
     }
 }
