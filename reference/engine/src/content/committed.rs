@@ -188,7 +188,8 @@ impl Contents {
             indexes.insert(id, index);
         }
         drop(loading);
-        let generation = known.generation + 1;
+        let is_same = known.generation > 0 && known.indexes.keys().eq(indexes.keys()) && known.epochs.watermark == epochs.watermark;
+        let generation = if is_same { known.generation } else { known.generation + 1 };
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(View { epochs, refreshed, generation, indexes });
         Ok(())
     }
