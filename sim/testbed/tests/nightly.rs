@@ -105,6 +105,9 @@ fn a_day_of_hourly_syncs_is_quick_and_repeatable() {
         println!("24 hours in {:?}, {} events", begin.elapsed(), bed.record().next_sequence());
         let backups = bed.runs().iter().filter(|run| run.operation == "backup" && run.end.code == 0).count();
         assert_eq!(backups, 25, "one at creation and one an hour: {}", dump(&bed));
+        if let Some(folder) = option_env!("FIREDRILL_DUMP") {
+            std::fs::write(format!("{folder}/record.ndjson"), bed.record().to_ndjson()).expect("written");
+        }
         bed.record().to_ndjson()
     };
     assert_eq!(run(), run());
