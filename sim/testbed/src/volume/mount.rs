@@ -351,7 +351,7 @@ impl WriteFile for Writer<'_> {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.mount.charge(0, bytes.len() as u64);
         self.mount.change(self.number, bytes.len() as u64, |content| {
-            content.write(offset, Bytes::copy_from_slice(bytes))
+            content.write(offset, Bytes::copy_from_slice(bytes));
         })
     }
     fn set_len(&mut self, length: u64) -> io::Result<()> {
