@@ -26,7 +26,7 @@
 //! collection, namespaces and definitions: those are actors that others bring.
 //!
 //! # Reading order
-//! `options`, `server`, `direct` (faces); `state` (verbs), `work` (what the server does by itself), `store`
+//! `options`, `server`, `direct` (faces); `state` and `verbs`, `work` (what the server does by itself), `store`
 //! (history); `kinds` (built-in rules), `schema`, `crd` (custom ones); `route`, `watch`, `service`, `sequence` (HTTP).
 
 mod access;
@@ -59,6 +59,7 @@ mod subresource;
 mod table;
 mod typing;
 mod validate;
+mod verbs;
 mod watch;
 mod work;
 

@@ -18,7 +18,7 @@ fn config(name: &str) -> ConfigMap {
 }
 
 /// The status of a refused request.
-pub fn refused<T: std::fmt::Debug>(result: kube::Result<T>) -> (u16, String) {
+pub(crate) fn refused<T: std::fmt::Debug>(result: kube::Result<T>) -> (u16, String) {
     match result {
         Err(kube::Error::Api(status)) => (status.code, status.message.clone()),
         other => panic!("expected a refusal, got {other:?}"),
