@@ -57,7 +57,7 @@ fn hours(count: i64) -> Bed {
         std::fs::write(directory.path().join(format!("file{n}")), noise(n, 2000)).unwrap();
     }
     for hour in 0..count {
-        std::fs::write(directory.path().join(format!("file{}", hour % 20)), noise(hour as u64, 2000)).unwrap();
+        std::fs::write(directory.path().join(format!("file{}", hour % 20)), noise(hour.unsigned_abs(), 2000)).unwrap();
         let repository = bed.open();
         block_on(repository.backup(&source, &LocalTree::open(directory.path()).unwrap(), &BackupOptions::default(), &Silent)).unwrap();
         block_on(repository.expire(&source)).unwrap();
@@ -69,6 +69,7 @@ fn hours(count: i64) -> Bed {
     bed
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 fn year(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("year");
     group.sample_size(10).measurement_time(Duration::from_secs(5));

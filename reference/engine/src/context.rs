@@ -17,7 +17,9 @@ pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A source of random bytes for keys, nonces and names.
 #[derive(Clone)]
-pub struct Entropy(Arc<Mutex<dyn FnMut(&mut [u8]) + Send>>);
+pub struct Entropy(Arc<Mutex<Fill>>);
+
+type Fill = dyn FnMut(&mut [u8]) + Send;
 
 impl Entropy {
     /// Wraps a function that fills a buffer.

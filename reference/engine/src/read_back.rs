@@ -46,7 +46,7 @@ pub enum MismatchKind {
 /// Compares a tree with a snapshot.
 pub(crate) async fn read_back(contents: &Contents, snapshot: &Snapshot, tree: &dyn ReadTree, monitor: &dyn Monitor) -> Result<Vec<Mismatch>, Error> {
     let mut reader = Reader { contents, tree, monitor, found: Vec::new() };
-    reader.directory(Path::root(), snapshot.root.clone()).await?;
+    reader.directory(Path::root(), snapshot.root.object).await?;
     Ok(reader.found)
 }
 
@@ -63,16 +63,16 @@ impl Reader<'_> {
     }
     /// Damage of the repository is a finding of this path; other errors end the check.
     fn damaged(&mut self, path: &Path, error: Error) -> Result<(), Error> {
-        if !error.is_damage() {
-            return Err(error);
+        if error.is_damage() {
+            self.note(path, MismatchKind::Damaged { error: error.to_string() });
+            return Ok(());
         }
-        self.note(path, MismatchKind::Damaged { error: error.to_string() });
-        Ok(())
+        Err(error)
     }
 
-    fn directory<'w>(&'w mut self, path: Path, entry: Entry) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'w>> {
+    fn directory<'w>(&'w mut self, path: Path, object: object::Id) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'w>> {
         Box::pin(async move {
-            let entries = match read_entries(self.contents, entry.object).await {
+            let entries = match read_entries(self.contents, object).await {
                 Ok(entries) => entries,
                 Err(error) => return self.damaged(&path, error),
             };
@@ -93,7 +93,7 @@ impl Reader<'_> {
                     }
                 };
                 match (child.kind, found.kind) {
-                    (EntryKind::Directory, Kind::Directory) => self.directory(child_path, child).await?,
+                    (EntryKind::Directory, Kind::Directory) => self.directory(child_path, child.object).await?,
                     (EntryKind::File, Kind::File) if child.size != found.size => {
                         self.note(&child_path, MismatchKind::Size { expected: child.size, found: found.size });
                     }

@@ -245,7 +245,9 @@ impl Repository {
         let expired: Vec<Snapshot> =
             snapshots.into_iter().zip(reasons).filter(is_expired).map(|(snapshot, _)| snapshot).collect();
         self.edit(async |edit| {
-            expired.iter().for_each(|snapshot| edit.delete(&snapshot.id));
+            for snapshot in &expired {
+                edit.delete(&snapshot.id);
+            }
             Ok(())
         })
         .await?;

@@ -157,13 +157,13 @@ impl<'a> Writer<'a> {
                 Err(error) => return self.damaged(&path, &entry, error),
             };
             if !is_root {
-                if let Some(found) = self.existing(&path)? {
-                    if found.kind != Kind::Directory {
-                        if self.options.overwrite == Overwrite::Refuse {
-                            return Err(exists(&path));
-                        }
-                        self.into.remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+                if let Some(found) = self.existing(&path)?
+                    && found.kind != Kind::Directory
+                {
+                    if self.options.overwrite == Overwrite::Refuse {
+                        return Err(exists(&path));
                     }
+                    self.into.remove_file(&path).map_err(|source| failed("remove", &path, source))?;
                 }
                 self.into.create_dir(&path, 0o700).map_err(|source| failed("create directory", &path, source))?;
             }

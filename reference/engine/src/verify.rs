@@ -72,6 +72,9 @@ struct Finding {
     reason: String,
 }
 
+/// What a recursive walk gives later.
+type Later<'w, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'w>>;
+
 /// One verification.
 pub(crate) struct Verifier<'a> {
     contents: &'a Contents,
@@ -117,7 +120,7 @@ impl<'a> Verifier<'a> {
     }
 
     /// Findings below an entry, relative to it.
-    fn entry<'w>(&'w mut self, path: &'w Path, entry: &'w Entry) -> Pin<Box<dyn Future<Output = Result<Arc<Vec<Finding>>, Error>> + Send + 'w>> {
+    fn entry<'w>(&'w mut self, path: &'w Path, entry: &'w Entry) -> Later<'w, Arc<Vec<Finding>>> {
         Box::pin(async move {
             if let Some(known) = self.known.get(&entry.object) {
                 return Ok(known.clone());

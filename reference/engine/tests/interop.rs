@@ -68,13 +68,15 @@ impl Kopia {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "kopia lives in real time, and so must we when we take turns with it")]
+fn real_time() -> Timestamp {
+    Timestamp::try_from(std::time::SystemTime::now()).unwrap()
+}
+
 /// Real time, system randomness: as the mover would open it.
 fn context() -> Context {
     Context {
-        now: Arc::new(|| {
-            let now = std::time::SystemTime::now();
-            Timestamp::try_from(now).unwrap()
-        }),
+        now: Arc::new(real_time),
         entropy: Entropy::new(|buffer| getrandom::fill(buffer).unwrap()),
         client: Client { username: "app".to_owned(), hostname: "cluster".to_owned() },
         zone: TimeZone::UTC,
@@ -174,7 +176,7 @@ const FROZEN: &str = "82d20e662a1eb8fa45622358f2ba4b3889799dba40f1d0133b5c46e81e
 /// A seeded repository with two snapshots, an expiry and a full maintenance.
 fn frozen() -> Bed {
     let bed = Bed::new(2026);
-    let tree = support::Fixed::default();
+    let tree = support::Fixed;
     let source = Source::new("app", "cluster", "/data");
     let repository = bed.create();
     let options = BackupOptions { compression: Some("zstd-fastest".to_owned()), ..BackupOptions::default() };

@@ -45,7 +45,7 @@ fn what_was_put_is_got() {
     assert_eq!(backup.errors, []);
     let repository = bed.open();
     let snapshots = block_on(repository.snapshots(&Filter::source(&source()))).unwrap();
-    assert_eq!(snapshots, [backup.snapshot.clone()]);
+    assert_eq!(snapshots, std::slice::from_ref(&backup.snapshot));
     let into = LocalTree::open(to.path()).unwrap();
     let restored = block_on(repository.restore(&snapshots[0], &Path::root(), &into, &RestoreOptions::default(), &Silent)).unwrap();
     assert!(restored.files > 10 && restored.damaged.is_empty());
@@ -139,7 +139,10 @@ fn opening_tells_nothing_foreign_and_wrong_apart() {
     assert_eq!(create().unwrap_err().kind(), ErrorKind::NotEmpty);
     assert_eq!(open("wrong"), Err(ErrorKind::WrongPassword));
     assert_eq!(open("password"), Ok(()));
-    bed.memory.damage("kopia.repository", |bytes| Some(bytes.truncate(300)));
+    bed.memory.damage("kopia.repository", |bytes| {
+        bytes.truncate(300);
+        Some(())
+    });
     assert_eq!(open("password"), Err(ErrorKind::CorruptFormat));
 }
 

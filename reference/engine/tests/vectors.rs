@@ -146,7 +146,7 @@ fn difference(repository: &Repository, entry: &Entry, expected: &Value) -> Resul
     if expected["name_collision"] != true {
         fields.push(("obj", Value::from(entry.object.to_string())));
     }
-    let bytes = if entry.kind == EntryKind::Directory { Default::default() } else { block_on(repository.read_file(entry))? };
+    let bytes = if entry.kind == EntryKind::Directory { bytes::Bytes::default() } else { block_on(repository.read_file(entry))? };
     match entry.kind {
         EntryKind::File => {
             fields.push(("size", Value::from(entry.size)));

@@ -63,10 +63,10 @@ impl View {
         let mut winner: Option<Entry> = None;
         for (blob, index) in &self.indexes {
             let found = index.find(id).map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?;
-            if let Some(found) = found {
-                if winner.as_ref().is_none_or(|winner| found.beats(winner)) {
-                    winner = Some(found);
-                }
+            if let Some(found) = found
+                && winner.as_ref().is_none_or(|winner| found.beats(winner))
+            {
+                winner = Some(found);
             }
         }
         Ok(winner)

@@ -4,6 +4,8 @@
 //! what maintenance may advance, compact or delete. It reads and writes nothing itself. Blobs of epochs
 //! beyond the next one are invisible, and malformed names are ignored, as in Kopia.
 
+#![expect(clippy::cast_possible_wrap, reason = "sizes and counts stay far below 2^63")]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -244,7 +244,7 @@ pub fn build(entries: &[Entry]) -> Vec<u8> {
         assert!(entry.original_length.max(entry.packed_length) <= LENGTH_MAX, "no content reaches 256 MiB");
         assert!(entry.offset <= OFFSET_MAX, "no pack reaches 1 GiB");
         let mut value = [0; 19];
-        value[..4].copy_from_slice(&(entry.timestamp as u32).to_be_bytes());
+        value[..4].copy_from_slice(&u32::try_from(entry.timestamp).unwrap_or(u32::MAX).to_be_bytes());
         value[4..8].copy_from_slice(&(entry.offset | u32::from(entry.is_deleted) << 31).to_be_bytes());
         value[8..11].copy_from_slice(&entry.original_length.to_be_bytes()[1..]);
         value[11..14].copy_from_slice(&entry.packed_length.to_be_bytes()[1..]);

@@ -30,10 +30,10 @@ impl Pack {
         self.bytes.len() as u64
     }
     /// Appends a stored content; `entry` gets its place.
-    pub fn append(&mut self, stored: &[u8], entry: Entry) -> Entry {
+    pub fn append(&mut self, stored: &[u8], entry: &Entry) -> Entry {
         let offset = u32::try_from(self.bytes.len()).expect("a pack is finished long before 1 GiB");
         self.bytes.extend_from_slice(stored);
-        let entry = Entry { pack: self.id.clone(), offset, packed_length: stored.len() as u32, ..entry };
+        let entry = Entry { pack: self.id.clone(), offset, packed_length: stored.len() as u32, ..entry.clone() };
         self.entries.push(entry.clone());
         entry
     }
@@ -42,7 +42,7 @@ impl Pack {
         let mut padding = vec![0; PAGE_BYTES - self.bytes.len() % PAGE_BYTES];
         entropy.fill(&mut padding);
         self.bytes.extend_from_slice(&padding);
-        self.entries.sort_by(|a, b| a.id.cmp(&b.id));
+        self.entries.sort_by_key(|entry| entry.id);
         let mut local = index::build(&self.entries);
         local.extend_from_slice(&entropy.bytes::<INDEX_TAIL_BYTES>());
         let identifier = secrets.hasher.hash(&local);

@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
             compression,
             encryption_key: 0,
         };
-        let entry = pack.append(stored, entry);
+        let entry = pack.append(stored, &entry);
         self.pending.insert(id, entry);
         self.written.contents += 1;
         if pack.len() >= self.contents.secrets.format.pack_bytes_max {

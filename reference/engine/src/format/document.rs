@@ -87,7 +87,8 @@ pub struct Parameters {
     /// Layout of indexes.
     pub index_version: u32,
     /// Epochs.
-    pub epoch_parameters: EpochParameters,
+    #[serde(rename = "epochParameters")]
+    pub epochs: EpochParameters,
     /// Whether the password can be changed.
     pub enable_password_change: bool,
     /// Splitter.
@@ -147,7 +148,8 @@ impl UpgradeLock {
 #[serde(rename_all = "camelCase", default)]
 pub struct RequiredFeature {
     /// Its name.
-    pub feature: String,
+    #[serde(rename = "feature")]
+    pub name: String,
     /// What to do otherwise.
     pub if_not_understood: IfNotUnderstood,
 }

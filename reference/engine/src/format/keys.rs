@@ -19,10 +19,13 @@ use crate::{
 /// The key that the password gives.
 pub type FormatKey = [u8; 32];
 
+/// Digest of the password, unique identifier, algorithm.
+type Question = ([u8; 32], Vec<u8>, String);
+
 /// Derives format keys and remembers them.
 #[derive(Default)]
 pub struct KeyDeriver {
-    known: Mutex<BTreeMap<([u8; 32], Vec<u8>, String), FormatKey>>,
+    known: Mutex<BTreeMap<Question, FormatKey>>,
 }
 
 impl std::fmt::Debug for KeyDeriver {

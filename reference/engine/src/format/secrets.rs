@@ -69,7 +69,7 @@ pub fn create(password: &str, options: &CreateOptions, entropy: &Entropy) -> Res
         version: 3,
         max_pack_size: options.pack_bytes_max,
         index_version: 2,
-        epoch_parameters: options.epochs.clone(),
+        epochs: options.epochs.clone(),
         enable_password_change: true,
         splitter: options.splitter.clone(),
         ..Parameters::default()
@@ -107,8 +107,8 @@ pub fn open(format_blob: &[u8], password: &str, now: Timestamp) -> Result<Secret
     let inner: Inner = serde_json::from_slice(&inner).map_err(|error| corrupt(error.to_string()))?;
     let parameters = inner.format;
     for required in &parameters.required_features {
-        if !matches!(required.feature.as_str(), "index-v1" | "index-v2") && !required.if_not_understood.warn {
-            return Err(Error::UnsupportedFeature { feature: format!("feature {}", required.feature) });
+        if !matches!(required.name.as_str(), "index-v1" | "index-v2") && !required.if_not_understood.warn {
+            return Err(Error::UnsupportedFeature { feature: format!("feature {}", required.name) });
         }
     }
     if let Some(lock) = parameters.upgrade_lock.as_ref().filter(|lock| lock.is_locked(now)) {
@@ -147,7 +147,7 @@ fn secrets(outer: &Outer, key: &FormatKey, parameters: Parameters, format_blob: 
             key_derivation: outer.key_algo.clone(),
             pack_bytes_max: if parameters.max_pack_size == 0 { 20 << 20 } else { parameters.max_pack_size },
             index_version: parameters.index_version.max(1),
-            epochs: parameters.epoch_parameters,
+            epochs: parameters.epochs,
             password_change: parameters.enable_password_change,
         },
     })

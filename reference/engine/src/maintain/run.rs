@@ -4,6 +4,8 @@
 //! disagrees by more than five minutes stops it. Every task is recorded, failed ones too; the first failure
 //! ends the run.
 
+#![expect(clippy::cast_possible_wrap, reason = "sizes and counts stay far below 2^63")]
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};

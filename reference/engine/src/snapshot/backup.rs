@@ -156,7 +156,6 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Prepares a walk.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one walk, each a concept of its own")]
     pub fn new(
         contents: &'a Contents,
         manifests: &'a Manifests,

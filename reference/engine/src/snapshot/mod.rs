@@ -277,7 +277,7 @@ impl Default for BackupOptions {
             pins: Vec::new(),
             description: String::new(),
             start_time: None,
-            checkpoint_interval: Duration::from_secs(45 * 60),
+            checkpoint_interval: Duration::from_mins(45),
             force_hash: false,
             fail_fast: false,
         }

@@ -3,6 +3,8 @@
 //! Origin: Go's `math/rand` source seeded with 1, low 32 bits of successive values, repeats skipped;
 //! section 15 of the format. It holds nothing else.
 
+#![expect(clippy::unreadable_literal, reason = "words of a table, as the specification prints them")]
+
 /// One word per byte value.
 pub(super) const TABLE: [u32; 256] = [
     0x07fcfd52, 0x5f3f164f, 0x6695721d, 0x7b4d7c03, 0x49c6e2d1, 0x0d1d68d8, 0x7916001e, 0x22c4d294,

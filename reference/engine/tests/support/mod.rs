@@ -288,7 +288,7 @@ impl Fixed {
             uid: 568,
             gid: 568,
             size: bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            mtime: engine::tree::Time { seconds: 1_600_000_000 + n as i64, nanoseconds: 123_456_789 },
+            mtime: engine::tree::Time { seconds: 1_600_000_000 + i64::try_from(n).unwrap(), nanoseconds: 123_456_789 },
             inode: n as u64 + 1,
             links: 1,
             device: 1,
