@@ -32,7 +32,10 @@ fn server(sequencing: Sequencing, managed_fields: ManagedFields) -> ApiServer {
 
 fn request(method: &str, path: &str, body: &Value) -> http::Request<Full<Bytes>> {
     let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-    let request = http::Request::builder().method(method).uri(path).header("content-type", "application/merge-patch+json");
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/merge-patch+json");
     request.body(Full::new(body)).expect("request")
 }
 
@@ -49,7 +52,13 @@ where
 }
 
 fn requests(criterion: &mut Criterion) {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("runtime");
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("runtime")
+    };
     let mut group = criterion.benchmark_group("requests");
     group.throughput(Throughput::Elements(1));
     let job = "/apis/batch/v1/namespaces/default/jobs/j7";
@@ -70,7 +79,9 @@ fn requests(criterion: &mut Criterion) {
     group.bench_function("list 100", |bencher| {
         let runtime = runtime();
         let mut service = server(Sequencing::Immediate, ManagedFields::Always).service("user");
-        bencher.iter(|| runtime.block_on(send(&mut service, request("GET", "/apis/batch/v1/jobs", &Value::Null))));
+        bencher.iter(|| {
+            runtime.block_on(send(&mut service, request("GET", "/apis/batch/v1/jobs", &Value::Null)))
+        });
     });
     let writes = [
         ("patch status", Sequencing::Immediate, ManagedFields::Always),

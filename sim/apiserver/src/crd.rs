@@ -31,7 +31,11 @@ pub(crate) fn default_fields(definition: &mut Value) {
 /// Checks a definition.
 pub(crate) fn validate(definition: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let expected = format!("{}.{}", text(definition, &["spec", "names", "plural"]), text(definition, &["spec", "group"]));
+    let expected = format!(
+        "{}.{}",
+        text(definition, &["spec", "names", "plural"]),
+        text(definition, &["spec", "group"])
+    );
     let name = at(definition, &["metadata", "name"]).cloned().unwrap_or_default();
     if name != json!(expected) {
         causes.push(Cause::invalid("metadata.name", &name, "must be spec.names.plural+\".\"+spec.group"));
@@ -45,7 +49,10 @@ pub(crate) fn validate(definition: &Value) -> Vec<Cause> {
         });
     }
     let versions = list(definition, &["spec", "versions"]);
-    let stored = versions.iter().filter(|version| version.get("storage").and_then(Value::as_bool) == Some(true)).count();
+    let stored = versions
+        .iter()
+        .filter(|version| version.get("storage").and_then(Value::as_bool) == Some(true))
+        .count();
     if stored != 1 {
         causes.push(Cause::invalid(
             "spec.versions",
@@ -55,7 +62,10 @@ pub(crate) fn validate(definition: &Value) -> Vec<Cause> {
     }
     for (index, version) in versions.iter().enumerate() {
         if at(version, &["schema", "openAPIV3Schema"]).is_none() {
-            causes.push(Cause::required(format!("spec.versions[{index}].schema.openAPIV3Schema"), "schemas are required"));
+            causes.push(Cause::required(
+                format!("spec.versions[{index}].schema.openAPIV3Schema"),
+                "schemas are required",
+            ));
         }
     }
     causes
@@ -68,9 +78,7 @@ pub(crate) fn status(definition: &Value, now: &str) -> Value {
         .filter(|version| version.get("storage").and_then(Value::as_bool) == Some(true))
         .map(|version| text(version, &["name"]))
         .collect();
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message});
     json!({
         "acceptedNames": at(definition, &["spec", "names"]).cloned().unwrap_or_default(),
         "conditions": [
@@ -86,7 +94,11 @@ pub(crate) fn serve(state: &mut State, write: &Write) {
     let definition = &*write.object;
     let group = text(definition, &["spec", "group"]);
     let plural = text(definition, &["spec", "names", "plural"]);
-    let old = state.registry.resources.values().find(|resource| resource.group == group && resource.plural == plural);
+    let old = state
+        .registry
+        .resources
+        .values()
+        .find(|resource| resource.group == group && resource.plural == plural);
     let old_shelf = old.map(|resource| resource.shelf);
     if write.verb == Verb::Delete {
         state.registry.remove(group, plural);
@@ -104,7 +116,11 @@ pub(crate) fn serve(state: &mut State, write: &Write) {
 fn resource(definition: &Value, version: &Value, shelf: usize) -> Resource {
     let names = |key: &str| text(definition, &["spec", "names", key]).to_owned();
     let words = |key: &str| -> Vec<String> {
-        list(definition, &["spec", "names", key]).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        list(definition, &["spec", "names", key])
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     let path = |value: &Value, key: &str| -> Option<Vec<String>> {
         let path = value.get(key)?.as_str()?;
@@ -161,7 +177,9 @@ fn columns(version: &Value) -> Vec<Column> {
         name: "Age".to_owned(),
         kind: "date".to_owned(),
         format: String::new(),
-        description: "CreationTimestamp is a timestamp representing the server time when this object was created.".to_owned(),
+        description:
+            "CreationTimestamp is a timestamp representing the server time when this object was created."
+                .to_owned(),
         priority: 0,
         path: ".metadata.creationTimestamp".to_owned(),
     }]

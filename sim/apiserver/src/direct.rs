@@ -95,7 +95,13 @@ impl Direct {
     }
 
     /// Reads the selected objects in the order of namespace and name; an empty namespace reads all of them.
-    pub fn list(&self, api_version: &str, kind: &str, namespace: &str, selection: &Selection) -> Result<Vec<Value>, Failure> {
+    pub fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        selection: &Selection,
+    ) -> Result<Vec<Value>, Failure> {
         self.server.direct_list(api_version, kind, namespace, selection)
     }
 
@@ -128,7 +134,14 @@ impl Direct {
     }
 
     /// Deletes an object: it goes at once, or gets a `deletionTimestamp` while finalizers hold it.
-    pub fn delete(&self, api_version: &str, kind: &str, namespace: &str, name: &str, options: &Delete) -> Result<(), Failure> {
+    pub fn delete(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        options: &Delete,
+    ) -> Result<(), Failure> {
         self.server.direct_delete(&self.caller, (api_version, kind, namespace, name), options)
     }
 }

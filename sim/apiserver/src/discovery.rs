@@ -12,7 +12,8 @@ const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", 
 
 /// Answers paths that are about the server.
 pub(crate) fn answer(registry: &Registry, parts: &[&str], accept: &str) -> Result<Answer, Failure> {
-    let wants_aggregate = accept.split(',').next().is_some_and(|form| form.contains("as=APIGroupDiscoveryList"));
+    let wants_aggregate =
+        accept.split(',').next().is_some_and(|form| form.contains("as=APIGroupDiscoveryList"));
     match parts {
         ["version"] => Ok(Answer::json(200, &version())),
         ["healthz" | "livez" | "readyz", ..] => Ok(Answer::text("ok")),
@@ -41,7 +42,10 @@ pub(crate) fn answer(registry: &Registry, parts: &[&str], accept: &str) -> Resul
         }
         ["api", version] => resources(registry, "", version),
         ["apis", group, version] => resources(registry, group, version),
-        [] => Ok(Answer::json(200, &json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}))),
+        [] => Ok(Answer::json(
+            200,
+            &json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}),
+        )),
         _ => Err(Failure::no_such_path()),
     }
 }
@@ -63,12 +67,18 @@ fn version() -> Value {
 }
 
 fn group_of(group: &str, versions: &[String]) -> Value {
-    let listed: Vec<Value> =
-        versions.iter().map(|version| json!({"groupVersion": api_version(group, version), "version": version})).collect();
+    let listed: Vec<Value> = versions
+        .iter()
+        .map(|version| json!({"groupVersion": api_version(group, version), "version": version}))
+        .collect();
     json!({"name": group, "versions": listed, "preferredVersion": listed.first()})
 }
 
-fn of_version<'a>(registry: &'a Registry, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Arc<Resource>> {
+fn of_version<'a>(
+    registry: &'a Registry,
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = &'a Arc<Resource>> {
     registry.resources.values().filter(move |resource| resource.group == group && resource.version == version)
 }
 
@@ -131,7 +141,11 @@ fn scale_version(kind: &str) -> (&'static str, &'static str) {
 fn subresources(resource: &Resource) -> Vec<(&'static str, &str, &'static [&'static str])> {
     let mut found: Vec<(&str, &str, &[&str])> = Vec::new();
     if resource.is("", "pods") {
-        found.extend([("binding", "Binding", ["create"].as_slice()), ("eviction", "Eviction", &["create"]), ("log", "Pod", &["get"])]);
+        found.extend([
+            ("binding", "Binding", ["create"].as_slice()),
+            ("eviction", "Eviction", &["create"]),
+            ("log", "Pod", &["get"]),
+        ]);
     }
     if resource.is("", "namespaces") {
         found.push(("finalize", "Namespace", &["update"]));

@@ -37,7 +37,8 @@ impl Cause {
 
     /// `Required value…`.
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
-        let message = if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
+        let message =
+            if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
         Self::new(field, "FieldValueRequired", message)
     }
 
@@ -79,7 +80,11 @@ impl Cause {
     /// `Too many: n: must have at most m items`.
     pub fn too_many(field: impl Into<String>, actual: usize, maximum: u64) -> Self {
         let noun = if maximum == 1 { "item" } else { "items" };
-        Self::new(field, "FieldValueTooMany", format!("Too many: {actual}: must have at most {maximum} {noun}"))
+        Self::new(
+            field,
+            "FieldValueTooMany",
+            format!("Too many: {actual}: must have at most {maximum} {noun}"),
+        )
     }
 
     /// `Too long: may not be more than n bytes`.
@@ -149,7 +154,11 @@ impl Failure {
 
     /// `Operation cannot be fulfilled on jobs.batch "x": why`.
     pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} {}: {why}", Self::qualified(group, resource), quoted(name));
+        let message = format!(
+            "Operation cannot be fulfilled on {} {}: {why}",
+            Self::qualified(group, resource),
+            quoted(name)
+        );
         Self::new(409, "Conflict", message, Self::about(group, resource, name))
     }
 
@@ -229,7 +238,12 @@ impl Failure {
 
     /// A method that the path does not have.
     pub fn method_not_allowed() -> Self {
-        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource".to_owned(), json!({}))
+        Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource".to_owned(),
+            json!({}),
+        )
     }
 
     /// A patch in a format that the resource does not take.

@@ -29,7 +29,8 @@ impl fmt::Display for Path {
                 Some(("f", name)) => write!(f, ".{name}")?,
                 Some(("k", keys)) => {
                     let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-                    let shown: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                    let shown: Vec<String> =
+                        keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
                     write!(f, "[{}]", shown.join(","))?;
                 }
                 Some(("v", value)) => write!(f, "[={value}]")?,
@@ -138,7 +139,13 @@ impl FieldSet {
     }
 }
 
-fn note_changes(typing: &Typing, old: Option<&Value>, new: Option<&Value>, both: &FieldSet, changed: &mut FieldSet) {
+fn note_changes(
+    typing: &Typing,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    both: &FieldSet,
+    changed: &mut FieldSet,
+) {
     for (element, inner) in &both.children {
         let typing = step_typing(typing, element);
         let (old, new) = (old.and_then(|old| step(old, element)), new.and_then(|new| step(new, element)));
@@ -195,7 +202,9 @@ fn has_keys(item: &Value, keys: &Map<String, Value>) -> bool {
 fn keys_of(item: &Value, names: &[String]) -> Map<String, Value> {
     names
         .iter()
-        .filter_map(|name| Some((name.clone(), item.get(name).cloned().or_else(|| Typing::default_key(name))?)))
+        .filter_map(|name| {
+            Some((name.clone(), item.get(name).cloned().or_else(|| Typing::default_key(name))?))
+        })
         .collect()
 }
 
@@ -217,7 +226,8 @@ pub(crate) fn collect(typing: &Typing, value: &Value) -> FieldSet {
             ListKind::Atomic => set.is_member = true,
             ListKind::Set => {
                 for item in items {
-                    set.children.insert(format!("v:{item}"), FieldSet { is_member: true, ..FieldSet::default() });
+                    set.children
+                        .insert(format!("v:{item}"), FieldSet { is_member: true, ..FieldSet::default() });
                 }
             }
             ListKind::Keyed(names) => {
@@ -285,7 +295,8 @@ pub(crate) fn keep_only_owned(typing: &Typing, value: &mut Value, dropped: &Fiel
             take_away(value, element);
         } else if let Some(found) = step_mut(value, element) {
             keep_only_owned(&step_typing(typing, element), found, inner, others);
-            let is_hollow = found.as_object().is_some_and(Map::is_empty) || found.as_array().is_some_and(Vec::is_empty);
+            let is_hollow =
+                found.as_object().is_some_and(Map::is_empty) || found.as_array().is_some_and(Vec::is_empty);
             if is_hollow {
                 take_away(value, element);
             }

@@ -55,7 +55,12 @@ fn write_entries(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
     // Applies first, then by time and manager, as the real server orders them.
     entries.sort_by(|a, b| {
-        (a.operation != "Apply", &a.time, &a.manager, &a.subresource).cmp(&(b.operation != "Apply", &b.time, &b.manager, &b.subresource))
+        (a.operation != "Apply", &a.time, &a.manager, &a.subresource).cmp(&(
+            b.operation != "Apply",
+            &b.time,
+            &b.manager,
+            &b.subresource,
+        ))
     });
     if entries.is_empty() {
         remove(object, &["metadata", "managedFields"]);
@@ -93,7 +98,18 @@ fn strip(object: &mut Value) {
     for key in ["apiVersion", "kind"] {
         remove(object, &[key]);
     }
-    for key in ["name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generation", "managedFields", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for key in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "generation",
+        "managedFields",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         remove(object, &["metadata", key]);
     }
     if at(object, &["metadata"]).and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
@@ -123,7 +139,14 @@ pub(crate) fn track_create(resource: &Resource, manager: &str, now: &str, object
 }
 
 /// Records which fields a write changed.
-pub(crate) fn track_update(resource: &Resource, manager: &str, subresource: &str, now: &str, before: &Value, object: &mut Value) {
+pub(crate) fn track_update(
+    resource: &Resource,
+    manager: &str,
+    subresource: &str,
+    now: &str,
+    before: &Value,
+    object: &mut Value,
+) {
     // A client that sends its own list back is not believed; one that empties it resets it.
     let mut entries = entries_of(before);
     let typing = Typing::of(resource);
@@ -139,7 +162,8 @@ pub(crate) fn track_update(resource: &Resource, manager: &str, subresource: &str
     let changed = FieldSet::changed(&typing, &old, &new, &old_fields, &new_fields);
     let removed = old_fields.difference(&new_fields);
     for entry in &mut entries {
-        let is_self = entry.manager == manager && entry.operation == "Update" && entry.subresource == subresource;
+        let is_self =
+            entry.manager == manager && entry.operation == "Update" && entry.subresource == subresource;
         entry.fields = entry.fields.difference(&removed);
         if !is_self {
             entry.fields = entry.fields.difference(&changed);
@@ -174,10 +198,18 @@ fn differing(old: &Value, new: &Value) -> (Option<Value>, Option<Value>) {
     (part(old_part, old_map), part(new_part, new_map))
 }
 
-fn record(entries: &mut Vec<Entry>, resource: &Resource, manager: &str, operation: &str, subresource: &str, now: &str, fields: &FieldSet) {
-    let found = entries
-        .iter_mut()
-        .find(|entry| entry.manager == manager && entry.operation == operation && entry.subresource == subresource);
+fn record(
+    entries: &mut Vec<Entry>,
+    resource: &Resource,
+    manager: &str,
+    operation: &str,
+    subresource: &str,
+    now: &str,
+    fields: &FieldSet,
+) {
+    let found = entries.iter_mut().find(|entry| {
+        entry.manager == manager && entry.operation == operation && entry.subresource == subresource
+    });
     match found {
         Some(entry) => {
             let joined = entry.fields.union(fields);
@@ -241,7 +273,10 @@ pub(crate) fn merge(
     let mut bare_before = before.clone();
     strip(&mut bare_before);
     let mut given_version = None;
-    if let Some(version) = at(&wanted, &["metadata", "resourceVersion"]).and_then(Value::as_str).filter(|version| !version.is_empty()) {
+    if let Some(version) = at(&wanted, &["metadata", "resourceVersion"])
+        .and_then(Value::as_str)
+        .filter(|version| !version.is_empty())
+    {
         given_version = Some(version.to_owned());
     }
     strip(&mut wanted);
@@ -256,7 +291,9 @@ pub(crate) fn merge(
             fields: collect(&typing, &bare_before),
         });
     }
-    let is_self = |entry: &Entry| entry.manager == manager && entry.operation == "Apply" && entry.subresource == subresource;
+    let is_self = |entry: &Entry| {
+        entry.manager == manager && entry.operation == "Apply" && entry.subresource == subresource
+    };
     let owned = collect(&typing, &wanted);
     let mut merged = bare_before.clone();
     merge_owned(&typing, &mut merged, &wanted);
@@ -271,7 +308,12 @@ pub(crate) fn merge(
             let with = if entry.subresource.is_empty() {
                 format!("{} using {}", quoted(&entry.manager), entry.api_version)
             } else {
-                format!("{} with subresource {} using {}", quoted(&entry.manager), quoted(&entry.subresource), entry.api_version)
+                format!(
+                    "{} with subresource {} using {}",
+                    quoted(&entry.manager),
+                    quoted(&entry.subresource),
+                    entry.api_version
+                )
             };
             let with = if entry.operation == "Apply" { quoted(&entry.manager) } else { with };
             conflicts.push((with, taken.leaves()));
@@ -291,14 +333,27 @@ pub(crate) fn merge(
         for entry in entries.iter().filter(|entry| !is_self(entry)) {
             dropped = dropped.difference(&entry.fields);
         }
-        let others = entries.iter().filter(|entry| !is_self(entry)).fold(owned.clone(), |all, entry| all.union(&entry.fields));
+        let others = entries
+            .iter()
+            .filter(|entry| !is_self(entry))
+            .fold(owned.clone(), |all, entry| all.union(&entry.fields));
         keep_only_owned(&typing, &mut merged, &dropped, &others);
     }
     let mut object = merged;
     for key in ["apiVersion", "kind"] {
         crate::access::copy(before, &mut object, &[key]);
     }
-    for key in ["name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion"] {
+    for key in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "managedFields",
+        "resourceVersion",
+    ] {
         crate::access::copy(before, &mut object, &["metadata", key]);
     }
     if let Some(version) = given_version {
@@ -308,10 +363,24 @@ pub(crate) fn merge(
 }
 
 /// Records an apply.
-pub(crate) fn track_apply(resource: &Resource, applied: Applied, subresource: &str, now: &str, before: &Value, object: &mut Value) {
+pub(crate) fn track_apply(
+    resource: &Resource,
+    applied: Applied,
+    subresource: &str,
+    now: &str,
+    before: &Value,
+    object: &mut Value,
+) {
     let Applied { manager, owned, mut entries } = applied;
-    let last = entries.iter().find(|entry| entry.manager == manager && entry.operation == "Apply" && entry.subresource == subresource).cloned();
-    entries.retain(|entry| !(entry.manager == manager && entry.operation == "Apply" && entry.subresource == subresource));
+    let last = entries
+        .iter()
+        .find(|entry| {
+            entry.manager == manager && entry.operation == "Apply" && entry.subresource == subresource
+        })
+        .cloned();
+    entries.retain(|entry| {
+        !(entry.manager == manager && entry.operation == "Apply" && entry.subresource == subresource)
+    });
     let (mut old, mut new) = (before.clone(), object.clone());
     strip(&mut old);
     strip(&mut new);

@@ -20,7 +20,11 @@ pub(crate) fn answer(registry: &Registry, parts: &[&str], _accept: &str) -> Resu
             let mut paths = Map::new();
             for (group, versions) in registry.groups() {
                 for version in versions {
-                    let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+                    let path = if group.is_empty() {
+                        format!("api/{version}")
+                    } else {
+                        format!("apis/{group}/{version}")
+                    };
                     paths.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}")}));
                 }
             }
@@ -34,7 +38,9 @@ pub(crate) fn answer(registry: &Registry, parts: &[&str], _accept: &str) -> Resu
 
 fn document(registry: &Registry, group: &str, version: &str) -> Result<Answer, Failure> {
     let mut paths = Map::new();
-    for resource in registry.resources.values().filter(|resource| resource.group == group && resource.version == version) {
+    for resource in
+        registry.resources.values().filter(|resource| resource.group == group && resource.version == version)
+    {
         paths.insert(path_of(resource), json!({ "patch": patch_of(resource) }));
     }
     if paths.is_empty() {
@@ -57,7 +63,8 @@ fn path_of(resource: &Resource) -> String {
 }
 
 fn patch_of(resource: &Resource) -> Value {
-    let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
+    let parameter =
+        |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
     json!({
         "operationId": format!("patch{}", resource.kind),
         "parameters": [parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation"), parameter("force")],

@@ -10,7 +10,12 @@ use crate::state::invalid;
 ///
 /// # Errors
 /// 400 when it is not one; 422 when an operation fails, as the real server answers.
-pub(crate) fn json(resource: &Resource, name: &str, object: &mut Value, operations: &Value) -> Result<(), Failure> {
+pub(crate) fn json(
+    resource: &Resource,
+    name: &str,
+    object: &mut Value,
+    operations: &Value,
+) -> Result<(), Failure> {
     let patch: json_patch::Patch = serde_json::from_value(operations.clone())
         .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
     json_patch::patch(object, &patch).map_err(|error| {
@@ -78,7 +83,11 @@ pub(crate) fn strategic(object: &mut Value, change: &Value) -> Result<(), Failur
 fn merge_maps(map: &mut Map<String, Value>, change: &Map<String, Value>) -> Result<(), Failure> {
     match change.get("$patch").and_then(Value::as_str) {
         Some("replace") => {
-            *map = change.iter().filter(|(key, _)| !key.starts_with('$')).map(|(key, value)| (key.clone(), value.clone())).collect();
+            *map = change
+                .iter()
+                .filter(|(key, _)| !key.starts_with('$'))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
             return Ok(());
         }
         Some("delete") => {
@@ -93,7 +102,9 @@ fn merge_maps(map: &mut Map<String, Value>, change: &Map<String, Value>) -> Resu
     }
     for (key, value) in change {
         if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/") {
-            if let (Some(items), Some(gone)) = (map.get_mut(field).and_then(Value::as_array_mut), value.as_array()) {
+            if let (Some(items), Some(gone)) =
+                (map.get_mut(field).and_then(Value::as_array_mut), value.as_array())
+            {
                 items.retain(|item| !gone.contains(item));
             }
             continue;
@@ -139,13 +150,16 @@ fn merge_lists(field: &str, items: &mut Vec<Value>, changes: &[Value]) -> Result
         return Ok(());
     }
     let is_keyed = changes.iter().chain(items.iter()).all(Value::is_object);
-    let Some(key) = merge_key(field, if changes.is_empty() { items } else { changes }).filter(|_| is_keyed) else {
+    let Some(key) = merge_key(field, if changes.is_empty() { items } else { changes }).filter(|_| is_keyed)
+    else {
         *items = changes.to_vec();
         return Ok(());
     };
     for change in changes {
         let Some(wanted) = change.get(key) else {
-            return Err(Failure::bad_request(format!("map: {change} does not contain declared merge key: {key}")));
+            return Err(Failure::bad_request(format!(
+                "map: {change} does not contain declared merge key: {key}"
+            )));
         };
         let found = items.iter().position(|item| item.get(key) == Some(wanted));
         match (found, directive(change).as_deref()) {
@@ -174,7 +188,9 @@ fn reorder(field: &str, items: &mut [Value], order: &[Value]) {
     let rank = |item: &Value| {
         order
             .iter()
-            .position(|wanted| wanted == item || wanted.get(key).is_some_and(|wanted| item.get(key) == Some(wanted)))
+            .position(|wanted| {
+                wanted == item || wanted.get(key).is_some_and(|wanted| item.get(key) == Some(wanted))
+            })
             .unwrap_or(order.len())
     };
     items.sort_by_key(rank);
@@ -231,6 +247,10 @@ mod tests {
             &json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "a", "image": "2"}]}}),
             &json!({"spec": {"containers": [{"name": "b"}, {"name": "a", "image": "2"}]}}),
         );
-        check(json!({"data": {"a": "1", "b": "2"}}), &json!({"data": {"a": null}}), &json!({"data": {"b": "2"}}));
+        check(
+            json!({"data": {"a": "1", "b": "2"}}),
+            &json!({"data": {"a": null}}),
+            &json!({"data": {"b": "2"}}),
+        );
     }
 }

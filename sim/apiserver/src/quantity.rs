@@ -12,7 +12,9 @@ pub(crate) fn parse(value: &Value) -> Option<i128> {
 }
 
 fn parse_text(text: &str) -> Option<i128> {
-    let end = text.find(|letter: char| !(letter.is_ascii_digit() || matches!(letter, '.' | '+' | '-'))).unwrap_or(text.len());
+    let end = text
+        .find(|letter: char| !(letter.is_ascii_digit() || matches!(letter, '.' | '+' | '-')))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let scale: f64 = match suffix {
         "" => 1.0,

@@ -46,7 +46,9 @@ impl Answer {
 
     pub fn warning(self, more: Vec<String>) -> Self {
         match self {
-            Self::Whole { code, content_type, body, .. } => Self::Whole { code, content_type, body, warnings: more },
+            Self::Whole { code, content_type, body, .. } => {
+                Self::Whole { code, content_type, body, warnings: more }
+            }
             Self::Watch(body) => Self::Watch(body),
         }
     }
@@ -82,10 +84,9 @@ impl Query {
     pub fn number(&self, key: &str) -> Result<Option<u64>, Failure> {
         match self.get(key) {
             "" => Ok(None),
-            text => text
-                .parse()
-                .map(Some)
-                .map_err(|_| Failure::bad_request(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))),
+            text => text.parse().map(Some).map_err(|_| {
+                Failure::bad_request(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
+            }),
         }
     }
 }
@@ -115,12 +116,17 @@ impl Request {
     /// Who asks, and how the write is meant.
     pub fn call(&self, query: &Query) -> Result<Call, Failure> {
         let product = self.user_agent.split('/').next().unwrap_or_default();
-        let manager = [query.get("fieldManager"), product, &self.caller].into_iter().find(|name| !name.is_empty());
+        let manager =
+            [query.get("fieldManager"), product, &self.caller].into_iter().find(|name| !name.is_empty());
         let field_validation = match query.get("fieldValidation") {
             "" | "Warn" => FieldValidation::Warn,
             "Ignore" => FieldValidation::Ignore,
             "Strict" => FieldValidation::Strict,
-            other => return Err(Failure::bad_request(format!("fieldValidation: Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Warn\", \"Strict\""))),
+            other => {
+                return Err(Failure::bad_request(format!(
+                    "fieldValidation: Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Warn\", \"Strict\""
+                )));
+            }
         };
         Ok(Call {
             caller: self.caller.clone(),
@@ -145,7 +151,9 @@ impl Request {
                 serde_saphyr::from_str(&text)
                     .map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))
             }
-            Err(error) => Err(Failure::bad_request(format!("the object provided is unrecognized (must be of type Status): couldn't get version/kind; json parse error: {error}"))),
+            Err(error) => Err(Failure::bad_request(format!(
+                "the object provided is unrecognized (must be of type Status): couldn't get version/kind; json parse error: {error}"
+            ))),
         }
     }
 
@@ -162,7 +170,9 @@ impl Request {
             Some("Foreground") => Some(Propagation::Foreground),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                return Err(Failure::bad_request(format!("propagationPolicy: Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"")));
+                return Err(Failure::bad_request(format!(
+                    "propagationPolicy: Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+                )));
             }
         };
         if propagation.is_none()
@@ -171,8 +181,13 @@ impl Request {
             propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
         }
         let grace = body.get("gracePeriodSeconds").and_then(Value::as_i64);
-        let precondition = |key: &str| body.get("preconditions").and_then(|all| all.get(key)).and_then(Value::as_str).map(str::to_owned);
-        let is_dry_in_body = body.get("dryRun").and_then(Value::as_array).is_some_and(|all| all.iter().any(|word| word == "All"));
+        let precondition = |key: &str| {
+            body.get("preconditions").and_then(|all| all.get(key)).and_then(Value::as_str).map(str::to_owned)
+        };
+        let is_dry_in_body = body
+            .get("dryRun")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.iter().any(|word| word == "All"));
         Ok(Delete {
             uid: precondition("uid"),
             resource_version: precondition("resourceVersion"),
@@ -187,6 +202,8 @@ fn dry_run(text: &str) -> Result<bool, Failure> {
     match text {
         "" => Ok(false),
         "All" => Ok(true),
-        other => Err(Failure::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\""))),
+        other => Err(Failure::bad_request(format!(
+            "dryRun: Unsupported value: {other:?}: supported values: \"All\""
+        ))),
     }
 }

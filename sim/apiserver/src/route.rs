@@ -17,8 +17,8 @@ use crate::selector::Selector;
 use crate::server::ApiServer;
 use crate::shape::{Rows, Shape, metadata_of, plain};
 use crate::state::State;
-use crate::verbs::Deleted;
 use crate::store::{Change, Key, Stored};
+use crate::verbs::Deleted;
 use crate::watch::{Item, Terms, WatchBody};
 use crate::{access, convert, discovery, openapi, subresource, table};
 
@@ -44,7 +44,12 @@ impl ApiServer {
     }
 
     fn try_answer(&self, request: &Request) -> Result<Answer, Failure> {
-        let parts: Vec<String> = request.path.split('/').filter(|part| !part.is_empty()).map(|part| unescape(part, false)).collect();
+        let parts: Vec<String> = request
+            .path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| unescape(part, false))
+            .collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let query = Query::parse(&request.query);
         let (group, version, rest) = match parts.as_slice() {
@@ -116,22 +121,38 @@ impl ApiServer {
         let deleted = self.lock().delete(&mut call, resource, (&target.namespace, &target.name), &options)?;
         let answer = match deleted {
             Deleted::Gone(stored) if !resource.returns_deleted => {
-                let mut details = json!({"name": target.name, "kind": resource.plural, "uid": access::uid(&stored.value)});
+                let mut details =
+                    json!({"name": target.name, "kind": resource.plural, "uid": access::uid(&stored.value)});
                 if !resource.group.is_empty() {
                     details["group"] = json!(resource.group);
                 }
-                Answer::json(200, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}))
+                Answer::json(
+                    200,
+                    &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+                )
             }
-            Deleted::Gone(stored) | Deleted::Marked(stored) => self.one(request, query, resource, &stored, 200),
+            Deleted::Gone(stored) | Deleted::Marked(stored) => {
+                self.one(request, query, resource, &stored, 200)
+            }
         };
         Ok(answer.warning(call.warnings))
     }
 
-    fn delete_collection(&self, request: &Request, query: &Query, target: &Target) -> Result<Answer, Failure> {
+    fn delete_collection(
+        &self,
+        request: &Request,
+        query: &Query,
+        target: &Target,
+    ) -> Result<Answer, Failure> {
         let mut call = request.call(query)?;
         let options = request.delete_options(query)?;
         call.dry_run = options.dry_run;
-        let selector = Selector::parse(&target.resource, &target.namespace, query.get("labelSelector"), query.get("fieldSelector"))?;
+        let selector = Selector::parse(
+            &target.resource,
+            &target.namespace,
+            query.get("labelSelector"),
+            query.get("fieldSelector"),
+        )?;
         if target.namespace.is_empty() && target.resource.namespaced {
             return Err(Failure::method_not_allowed());
         }
@@ -139,7 +160,15 @@ impl ApiServer {
         let deleted = state.delete_collection(&mut call, &target.resource, &selector, &options)?;
         let version = state.store.version;
         drop(state);
-        Ok(self.many(request, query, &target.resource, &deleted, &json!({"resourceVersion": version.to_string()})).warning(call.warnings))
+        Ok(self
+            .many(
+                request,
+                query,
+                &target.resource,
+                &deleted,
+                &json!({"resourceVersion": version.to_string()}),
+            )
+            .warning(call.warnings))
     }
 
     fn list(&self, request: &Request, query: &Query, target: &Target) -> Result<Answer, Failure> {
@@ -169,7 +198,9 @@ impl ApiServer {
             past = shelf.as_of(version);
             &past
         } else if after.is_some() {
-            return Err(Failure::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."));
+            return Err(Failure::expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+            ));
         } else {
             return Err(Failure::expired("The resourceVersion for the provided list is too old."));
         };
@@ -226,7 +257,9 @@ impl ApiServer {
         }
         let lists = sends_initial.unwrap_or(start == 0);
         if lists {
-            first.extend(shelf.select(&selector).map(|(_, stored)| Item::Object(Change::Added, Arc::clone(stored))));
+            first.extend(
+                shelf.select(&selector).map(|(_, stored)| Item::Object(Change::Added, Arc::clone(stored))),
+            );
             if sends_initial == Some(true) && wants_bookmarks {
                 first.push_back(Item::Bookmark(current, true));
             }
@@ -235,28 +268,60 @@ impl ApiServer {
                 let failure = Failure::gone(start, shelf.oldest());
                 first.push_back(Item::Error(failure.to_status()));
                 drop(state);
-                return Ok(Answer::Watch(Box::new(WatchBody::new(self.clone(), Arc::clone(&target.resource), shape, first, None, terms))));
+                return Ok(Answer::Watch(Box::new(WatchBody::new(
+                    self.clone(),
+                    Arc::clone(&target.resource),
+                    shape,
+                    first,
+                    None,
+                    terms,
+                ))));
             }
-            let missed = shelf.since(start).filter_map(|event| Some(Item::Object(event.change(&selector)?, Arc::clone(&event.object))));
+            let missed = shelf
+                .since(start)
+                .filter_map(|event| Some(Item::Object(event.change(&selector)?, Arc::clone(&event.object))));
             first.extend(missed);
         }
         let events = shelf.watch(selector);
         drop(state);
-        Ok(Answer::Watch(Box::new(WatchBody::new(self.clone(), Arc::clone(&target.resource), shape, first, Some(events), terms))))
+        Ok(Answer::Watch(Box::new(WatchBody::new(
+            self.clone(),
+            Arc::clone(&target.resource),
+            shape,
+            first,
+            Some(events),
+            terms,
+        ))))
     }
 
     /// One object in the form that the client wants.
-    pub(crate) fn one(&self, request: &Request, query: &Query, resource: &Resource, stored: &Stored, code: u16) -> Answer {
+    pub(crate) fn one(
+        &self,
+        request: &Request,
+        query: &Query,
+        resource: &Resource,
+        stored: &Stored,
+        code: u16,
+    ) -> Answer {
         let shape = Shape::of(&request.accept, query.get("includeObject"));
         Answer::bytes(code, shape.object(resource, stored, true, (self.inner.options.now)()))
     }
 
     /// A list in the form that the client wants.
-    fn many(&self, request: &Request, query: &Query, resource: &Resource, items: &[Arc<Stored>], metadata: &Value) -> Answer {
+    fn many(
+        &self,
+        request: &Request,
+        query: &Query,
+        resource: &Resource,
+        items: &[Arc<Stored>],
+        metadata: &Value,
+    ) -> Answer {
         match Shape::of(&request.accept, query.get("includeObject")) {
             Shape::Whole => {
                 let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata}).to_string();
-                let mut body = BytesMut::with_capacity(head.len() + 16 + items.iter().map(|item| item.text().len() + 1).sum::<usize>());
+                let mut body = BytesMut::with_capacity(
+                    head.len() + 16 + items.iter().map(|item| item.text().len() + 1).sum::<usize>(),
+                );
                 body.put_slice(&head.as_bytes()[..head.len() - 1]);
                 body.put_slice(b",\"items\":[");
                 for (index, item) in items.iter().enumerate() {
@@ -270,7 +335,10 @@ impl ApiServer {
             }
             Shape::Metadata => {
                 let items: Vec<Value> = items.iter().map(|item| metadata_of(&item.value)).collect();
-                Answer::json(200, &json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items}))
+                Answer::json(
+                    200,
+                    &json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items}),
+                )
             }
             Shape::Table(rows) => Answer::json(200, &self.table(resource, items, rows, metadata)),
         }
@@ -294,14 +362,20 @@ fn locate(state: &State, group: &str, version: &str, rest: &[&str]) -> Result<Ta
         subresource: subresource.join("/"),
     };
     let target = match rest {
-        ["namespaces", name, sub @ ("status" | "finalize")] => find("namespaces").map(|found| made(found, "", name, &[sub])),
-        ["namespaces", namespace, plural, name @ ..] if find(plural).is_some_and(|found| found.namespaced) => {
+        ["namespaces", name, sub @ ("status" | "finalize")] => {
+            find("namespaces").map(|found| made(found, "", name, &[sub]))
+        }
+        ["namespaces", namespace, plural, name @ ..]
+            if find(plural).is_some_and(|found| found.namespaced) =>
+        {
             let (name, sub) = name.split_first().map_or(("", [].as_slice()), |(name, sub)| (*name, sub));
             find(plural).map(|found| made(found, namespace, name, sub))
         }
         [plural, name @ ..] => {
             let (name, sub) = name.split_first().map_or(("", [].as_slice()), |(name, sub)| (*name, sub));
-            find(plural).filter(|found| !found.namespaced || name.is_empty()).map(|found| made(found, "", name, sub))
+            find(plural)
+                .filter(|found| !found.namespaced || name.is_empty())
+                .map(|found| made(found, "", name, sub))
         }
         [] => None,
     };
@@ -309,7 +383,12 @@ fn locate(state: &State, group: &str, version: &str, rest: &[&str]) -> Result<Ta
 }
 
 fn selector_of(query: &Query, target: &Target) -> Result<Selector, Failure> {
-    Selector::parse(&target.resource, &target.namespace, query.get("labelSelector"), query.get("fieldSelector"))
+    Selector::parse(
+        &target.resource,
+        &target.namespace,
+        query.get("labelSelector"),
+        query.get("fieldSelector"),
+    )
 }
 
 /// Reads the patch that the content type announces.
@@ -335,13 +414,18 @@ pub(crate) fn read_patch(request: &Request, query: &Query) -> Result<Patch, Fail
 fn check_watch_options(query: &Query, sends_initial: Option<bool>) -> Result<(), Failure> {
     let matched = query.get("resourceVersionMatch");
     let cause = match (sends_initial, matched) {
-        (Some(_), "") => Cause::forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-        (Some(_), other) if other != "NotOlderThan" => {
-            Cause::forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        }
-        (None, other) if !other.is_empty() => {
-            Cause::forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-        }
+        (Some(_), "") => Cause::forbidden(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (Some(_), other) if other != "NotOlderThan" => Cause::forbidden(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (None, other) if !other.is_empty() => Cause::forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
         _ => return Ok(()),
     };
     Err(Failure::invalid("meta.k8s.io", "ListOptions", "", &[cause]))

@@ -51,7 +51,12 @@ impl Selector {
                     "Unable to find {} that match label selector {}, field selector {}: field label not supported: {}",
                     quoted(&format!("{}, Resource={}", gv(resource), resource.plural)),
                     quoted(labels),
-                    quoted(&format!("{}{}{}", field.path, if field.is_equal { "=" } else { "!=" }, field.value)),
+                    quoted(&format!(
+                        "{}{}{}",
+                        field.path,
+                        if field.is_equal { "=" } else { "!=" },
+                        field.value
+                    )),
                     field.path
                 )));
             }
@@ -68,7 +73,10 @@ impl Selector {
     pub fn matches(&self, object: &Value) -> bool {
         (self.namespace.is_empty() || text(object, &["metadata", "namespace"]) == self.namespace)
             && self.labels.iter().all(|requirement| requirement.matches(at(object, &["metadata", "labels"])))
-            && self.fields.iter().all(|field| (field_of(object, &field.path) == field.value) == field.is_equal)
+            && self
+                .fields
+                .iter()
+                .all(|field| (field_of(object, &field.path) == field.value) == field.is_equal)
     }
 
     /// Whether everything in the namespace is selected.
@@ -139,7 +147,15 @@ fn is_selectable(resource: &Resource, path: &str) -> bool {
             "source",
             "type",
         ],
-        ("events.k8s.io", "events") => &["regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "reason", "reportingController", "type"],
+        ("events.k8s.io", "events") => &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "reason",
+            "reportingController",
+            "type",
+        ],
         ("", "secrets") => &["type"],
         ("", "namespaces") => &["status.phase"],
         ("", "nodes") => &["spec.unschedulable"],
@@ -161,9 +177,17 @@ fn parse_fields(fields: &str) -> Result<Vec<FieldRequirement>, Failure> {
         } else if let Some((path, value)) = term.split_once('=') {
             (path, value, true)
         } else {
-            return Err(Failure::bad_request(format!("invalid selector: {}; can't understand {}", quoted(fields), quoted(term))));
+            return Err(Failure::bad_request(format!(
+                "invalid selector: {}; can't understand {}",
+                quoted(fields),
+                quoted(term)
+            )));
         };
-        requirements.push(FieldRequirement { path: path.trim().to_owned(), value: value.trim().to_owned(), is_equal });
+        requirements.push(FieldRequirement {
+            path: path.trim().to_owned(),
+            value: value.trim().to_owned(),
+            is_equal,
+        });
     }
     Ok(requirements)
 }
@@ -174,7 +198,10 @@ fn parse_labels(labels: &str) -> Result<Vec<Requirement>, Failure> {
     while !rest.is_empty() {
         let (term, after) = next_term(rest);
         requirements.push(parse_requirement(term.trim()).ok_or_else(|| {
-            Failure::bad_request(format!("unable to parse requirement: found {}, expected: identifier, comma or ')'", quoted(term)))
+            Failure::bad_request(format!(
+                "unable to parse requirement: found {}, expected: identifier, comma or ')'",
+                quoted(term)
+            ))
         })?);
         rest = after.trim_start();
     }
@@ -198,7 +225,8 @@ fn next_term(text: &str) -> (&str, &str) {
 fn parse_requirement(term: &str) -> Option<Requirement> {
     let made = |key: &str, test: Test| {
         let key = key.trim();
-        (!key.is_empty() && !key.contains(char::is_whitespace)).then(|| Requirement { key: key.to_owned(), test })
+        (!key.is_empty() && !key.contains(char::is_whitespace))
+            .then(|| Requirement { key: key.to_owned(), test })
     };
     let one = |value: &str| BTreeSet::from([value.trim().to_owned()]);
     if let Some(key) = term.strip_prefix('!') {
@@ -230,21 +258,25 @@ pub(crate) fn label_selector_matches(selector: &Value, labels: Option<&Value>) -
         .get("matchLabels")
         .and_then(Value::as_object)
         .is_none_or(|wanted| wanted.iter().all(|(key, value)| has(key) == value.as_str()));
-    let expressions_match = selector.get("matchExpressions").and_then(Value::as_array).is_none_or(|expressions| {
-        expressions.iter().all(|expression| {
-            let value = has(text(expression, &["key"]));
-            let listed = value.is_some_and(|value| {
-                expression.get("values").and_then(Value::as_array).is_some_and(|values| values.iter().any(|v| v == value))
-            });
-            match text(expression, &["operator"]) {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
-    });
+    let expressions_match =
+        selector.get("matchExpressions").and_then(Value::as_array).is_none_or(|expressions| {
+            expressions.iter().all(|expression| {
+                let value = has(text(expression, &["key"]));
+                let listed = value.is_some_and(|value| {
+                    expression
+                        .get("values")
+                        .and_then(Value::as_array)
+                        .is_some_and(|values| values.iter().any(|v| v == value))
+                });
+                match text(expression, &["operator"]) {
+                    "In" => listed,
+                    "NotIn" => !listed,
+                    "Exists" => value.is_some(),
+                    "DoesNotExist" => value.is_none(),
+                    _ => false,
+                }
+            })
+        });
     labels_match && expressions_match
 }
 

@@ -61,7 +61,9 @@ impl Sequencer {
     /// Puts work of the server itself in line.
     pub fn enqueue_work(&self, server: &ApiServer, tick: Duration, work: Vec<Work>) {
         let seed = server.inner.options.seed;
-        let jobs = work.into_iter().map(|work| (digest(seed, |hasher| hasher.update(format!("{work:?}"))), Job::Work(work)));
+        let jobs = work
+            .into_iter()
+            .map(|work| (digest(seed, |hasher| hasher.update(format!("{work:?}"))), Job::Work(work)));
         self.push(server, tick, jobs);
     }
 

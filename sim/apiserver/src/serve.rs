@@ -25,7 +25,8 @@ pub async fn serve(listener: TcpListener, server: ApiServer) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let service = TowerToHyperService::new(ApiService::by_user_agent(server.clone()));
         tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "connection ended");
             }

@@ -160,7 +160,13 @@ impl ApiServer {
         Ok(convert::present(&resource, &stored.value).into_owned())
     }
 
-    pub(crate) fn direct_list(&self, api_version: &str, kind: &str, namespace: &str, selection: &Selection) -> Result<Vec<Value>, Failure> {
+    pub(crate) fn direct_list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        selection: &Selection,
+    ) -> Result<Vec<Value>, Failure> {
         let state = self.lock();
         let resource = state.resource(api_version, kind)?;
         let selector = Selector::parse(&resource, namespace, &selection.labels, &selection.fields)?;
@@ -176,7 +182,12 @@ impl ApiServer {
         })
     }
 
-    pub(crate) fn direct_update(&self, caller: &str, object: Value, subresource: &str) -> Result<Value, Failure> {
+    pub(crate) fn direct_update(
+        &self,
+        caller: &str,
+        object: Value,
+        subresource: &str,
+    ) -> Result<Value, Failure> {
         let (api_version, kind, namespace, name) = address(&object);
         self.with(caller, (&api_version, &kind), |state, call, resource| {
             let stored = state.update(call, resource, (&namespace, &name), subresource, object)?;
@@ -184,7 +195,13 @@ impl ApiServer {
         })
     }
 
-    pub(crate) fn direct_patch(&self, caller: &str, at: (&str, &str, &str, &str), subresource: &str, patch: Patch) -> Result<Value, Failure> {
+    pub(crate) fn direct_patch(
+        &self,
+        caller: &str,
+        at: (&str, &str, &str, &str),
+        subresource: &str,
+        patch: Patch,
+    ) -> Result<Value, Failure> {
         let (api_version, kind, namespace, name) = at;
         self.with(caller, (api_version, kind), |state, call, resource| {
             let stored = state.patch(call, resource, (namespace, name), subresource, patch)?;
@@ -192,7 +209,12 @@ impl ApiServer {
         })
     }
 
-    pub(crate) fn direct_delete(&self, caller: &str, at: (&str, &str, &str, &str), options: &Delete) -> Result<(), Failure> {
+    pub(crate) fn direct_delete(
+        &self,
+        caller: &str,
+        at: (&str, &str, &str, &str),
+        options: &Delete,
+    ) -> Result<(), Failure> {
         let (api_version, kind, namespace, name) = at;
         self.with(caller, (api_version, kind), |state, call, resource| {
             state.delete(call, resource, (namespace, name), options).map(drop)

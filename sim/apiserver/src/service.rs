@@ -37,10 +37,15 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
             Kind::Whole(body) => Pin::new(body).poll_frame(cx),
-            Kind::Watch(body) => body.poll_line(cx).map(|line| line.map(|line| Ok(http_body::Frame::data(line)))),
+            Kind::Watch(body) => {
+                body.poll_line(cx).map(|line| line.map(|line| Ok(http_body::Frame::data(line))))
+            }
         }
     }
 
@@ -111,12 +116,18 @@ where
 
 async fn gather<B: http_body::Body>(caller: String, request: http::Request<B>) -> Result<Request, Failure> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Failure::bad_request("unable to read the request body"))?.to_bytes();
+    let body =
+        body.collect().await.map_err(|_| Failure::bad_request("unable to read the request body"))?.to_bytes();
     let header = |name: header::HeaderName| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     let caller = match caller.as_str() {
-        "" => header(header::USER_AGENT).split('/').next().filter(|name| !name.is_empty()).unwrap_or("http").to_owned(),
+        "" => header(header::USER_AGENT)
+            .split('/')
+            .next()
+            .filter(|name| !name.is_empty())
+            .unwrap_or("http")
+            .to_owned(),
         _ => caller,
     };
     Ok(Request {
@@ -147,11 +158,14 @@ async fn in_turn(server: &ApiServer, request: Request) -> Answer {
 
 fn respond(answer: Answer) -> http::Response<Body> {
     let (code, content_type, kind, warnings) = match answer {
-        Answer::Whole { code, content_type, body, warnings } => (code, content_type, Kind::Whole(Full::new(body)), warnings),
+        Answer::Whole { code, content_type, body, warnings } => {
+            (code, content_type, Kind::Whole(Full::new(body)), warnings)
+        }
         Answer::Watch(body) => (200, "application/json", Kind::Watch(body), Vec::new()),
     };
     let mut response = http::Response::new(Body(kind));
-    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache, private"));

@@ -57,7 +57,10 @@ impl Shape {
             Self::Metadata => Bytes::from(metadata_of(&stored.value).to_string()),
             Self::Table(rows) => {
                 let shown = convert::present(resource, &stored.value);
-                Bytes::from(table::render(resource, &[&shown], rows, with_columns, &stored.version.to_string(), now).to_string())
+                Bytes::from(
+                    table::render(resource, &[&shown], rows, with_columns, &stored.version.to_string(), now)
+                        .to_string(),
+                )
             }
         }
     }

@@ -101,7 +101,8 @@ impl State {
     pub fn resource(&self, api_version: &str, kind: &str) -> Result<Arc<Resource>, Failure> {
         self.registry.by_kind(api_version, kind).cloned().ok_or_else(|| {
             let mut failure = Failure::no_such_path();
-            failure.message = format!("no matches for kind {} in version {}", quoted(kind), quoted(api_version));
+            failure.message =
+                format!("no matches for kind {} in version {}", quoted(kind), quoted(api_version));
             failure
         })
     }
@@ -132,7 +133,14 @@ impl State {
         (0..5).map(|_| char::from(LETTERS[self.random.next_u32() as usize % LETTERS.len()])).collect()
     }
 
-    pub(crate) fn commit(&mut self, resource: &Resource, call: &Call, subresource: &str, verb: Verb, object: Value) -> Arc<Stored> {
+    pub(crate) fn commit(
+        &mut self,
+        resource: &Resource,
+        call: &Call,
+        subresource: &str,
+        verb: Verb,
+        object: Value,
+    ) -> Arc<Stored> {
         let write = self.store.commit(resource, &call.caller, subresource, verb, object);
         for tap in &self.taps {
             tap(&write);
@@ -142,8 +150,12 @@ impl State {
         if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
             crd::serve(self, &write);
         }
-        let last = self.store.shelves[resource.shelf].since(write.resource_version - 1).next().map(|event| Arc::clone(&event.object));
-        last.or_else(|| self.store.at(&place).cloned()).unwrap_or_else(|| unreachable!("history keeps at least the newest event"))
+        let last = self.store.shelves[resource.shelf]
+            .since(write.resource_version - 1)
+            .next()
+            .map(|event| Arc::clone(&event.object));
+        last.or_else(|| self.store.at(&place).cloned())
+            .unwrap_or_else(|| unreachable!("history keeps at least the newest event"))
     }
 
     /// An object as an answer that was not stored.
@@ -157,10 +169,16 @@ impl State {
             let unknown = custom.schema.prune(object);
             match call.field_validation {
                 FieldValidation::Strict if !unknown.is_empty() => {
-                    let listed: Vec<String> = unknown.iter().map(|path| format!("unknown field {}", quoted(path))).collect();
-                    return Err(Failure::bad_request(format!("strict decoding error: {}", listed.join(", "))));
+                    let listed: Vec<String> =
+                        unknown.iter().map(|path| format!("unknown field {}", quoted(path))).collect();
+                    return Err(Failure::bad_request(format!(
+                        "strict decoding error: {}",
+                        listed.join(", ")
+                    )));
                 }
-                FieldValidation::Warn => call.warnings.extend(unknown.iter().map(|path| format!("unknown field {}", quoted(path)))),
+                FieldValidation::Warn => {
+                    call.warnings.extend(unknown.iter().map(|path| format!("unknown field {}", quoted(path))))
+                }
                 _ => {}
             }
             custom.schema.fill_defaults(object);
@@ -271,7 +289,11 @@ pub(crate) fn decode(resource: &Resource, object: &mut Value) -> Result<(), Fail
     Ok(())
 }
 
-pub(crate) fn place_in_namespace(resource: &Resource, namespace: &str, object: &mut Value) -> Result<(), Failure> {
+pub(crate) fn place_in_namespace(
+    resource: &Resource,
+    namespace: &str,
+    object: &mut Value,
+) -> Result<(), Failure> {
     if !resource.namespaced {
         remove(object, &["metadata", "namespace"]);
         return Ok(());
@@ -280,7 +302,9 @@ pub(crate) fn place_in_namespace(resource: &Resource, namespace: &str, object: &
     if given.is_empty() {
         set(object, &["metadata", "namespace"], namespace);
     } else if given != namespace {
-        return Err(Failure::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        return Err(Failure::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     Ok(())
 }

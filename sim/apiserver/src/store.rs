@@ -125,7 +125,10 @@ impl Shelf {
         let mut objects = self.objects.clone();
         for event in self.events.iter().rev().take_while(|event| event.version > version) {
             let value = &event.object.value;
-            let key = (text(value, &["metadata", "namespace"]).to_owned(), text(value, &["metadata", "name"]).to_owned());
+            let key = (
+                text(value, &["metadata", "namespace"]).to_owned(),
+                text(value, &["metadata", "name"]).to_owned(),
+            );
             match &event.previous {
                 Some(previous) => objects.insert(key, Arc::clone(previous)),
                 None => objects.remove(&key),
@@ -186,7 +189,12 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new(shelves: usize, history: usize) -> Self {
-        Self { version: 1, shelves: (0..shelves).map(|_| Shelf::default()).collect(), history, ..Self::default() }
+        Self {
+            version: 1,
+            shelves: (0..shelves).map(|_| Shelf::default()).collect(),
+            history,
+            ..Self::default()
+        }
     }
 
     /// Adds an empty shelf.
@@ -219,11 +227,21 @@ impl Store {
     }
 
     /// Stores the new state of an object, or removes it, under the next resourceVersion.
-    pub fn commit(&mut self, resource: &Resource, caller: &str, subresource: &str, verb: Verb, mut object: Value) -> Write {
+    pub fn commit(
+        &mut self,
+        resource: &Resource,
+        caller: &str,
+        subresource: &str,
+        verb: Verb,
+        mut object: Value,
+    ) -> Write {
         self.version += 1;
         let version = self.version;
         set(&mut object, &["metadata", "resourceVersion"], version.to_string());
-        let key = (text(&object, &["metadata", "namespace"]).to_owned(), text(&object, &["metadata", "name"]).to_owned());
+        let key = (
+            text(&object, &["metadata", "namespace"]).to_owned(),
+            text(&object, &["metadata", "name"]).to_owned(),
+        );
         let place = Place { shelf: resource.shelf, key };
         let stored = Arc::new(Stored::new(object, version));
         let shelf = &mut self.shelves[resource.shelf];
@@ -231,7 +249,10 @@ impl Store {
             Verb::Delete => shelf.objects.remove(&place.key),
             Verb::Create | Verb::Update => shelf.objects.insert(place.key.clone(), Arc::clone(&stored)),
         };
-        shelf.record(Event { version, verb, object: Arc::clone(&stored), previous: previous.clone() }, self.history);
+        shelf.record(
+            Event { version, verb, object: Arc::clone(&stored), previous: previous.clone() },
+            self.history,
+        );
         if let Some(previous) = &previous {
             self.forget(&place, &previous.value);
         }

@@ -14,7 +14,12 @@ use crate::server::ApiServer;
 use crate::state::State;
 
 /// Answers a request to a subresource.
-pub(crate) fn answer(server: &ApiServer, request: &Request, query: &Query, target: &Target) -> Result<Answer, Failure> {
+pub(crate) fn answer(
+    server: &ApiServer,
+    request: &Request,
+    query: &Query,
+    target: &Target,
+) -> Result<Answer, Failure> {
     let resource = &target.resource;
     match (target.subresource.as_str(), &request.method) {
         ("log", &Method::GET) if resource.is("", "pods") => log(server, query, target),
@@ -22,14 +27,24 @@ pub(crate) fn answer(server: &ApiServer, request: &Request, query: &Query, targe
         ("binding", &Method::POST) if resource.is("", "pods") => bind(server, request, query, target),
         ("finalize", &Method::PUT) if resource.is("", "namespaces") => {
             let mut call = request.call(query)?;
-            let stored = server.lock().update(&mut call, resource, ("", &target.name), "finalize", request.value()?)?;
+            let stored = server.lock().update(
+                &mut call,
+                resource,
+                ("", &target.name),
+                "finalize",
+                request.value()?,
+            )?;
             Ok(server.one(request, query, resource, &stored, 200))
         }
         ("token", &Method::POST) if resource.is("", "serviceaccounts") => {
             server.lock().get(resource, &target.namespace, &target.name)?;
             let mut token = request.value()?;
             default(&mut token, &["spec", "expirationSeconds"], 3600);
-            set(&mut token, &["status"], json!({"token": format!("simulated:{}:{}", target.namespace, target.name)}));
+            set(
+                &mut token,
+                &["status"],
+                json!({"token": format!("simulated:{}:{}", target.namespace, target.name)}),
+            );
             Ok(Answer::json(201, &token))
         }
         ("ephemeralcontainers" | "resize", &Method::PATCH | &Method::PUT) if resource.is("", "pods") => {
@@ -62,7 +77,8 @@ fn log(server: &ApiServer, query: &Query, target: &Target) -> Result<Answer, Fai
     let container = match (asked, containers.as_slice()) {
         ("", [only]) => *only,
         ("", _) => {
-            let defaulted = at(&pod.value, &["metadata", "annotations", "kubectl.kubernetes.io/default-container"]);
+            let defaulted =
+                at(&pod.value, &["metadata", "annotations", "kubectl.kubernetes.io/default-container"]);
             match defaulted.and_then(Value::as_str) {
                 Some(name) => name,
                 None => {
@@ -75,7 +91,12 @@ fn log(server: &ApiServer, query: &Query, target: &Target) -> Result<Answer, Fai
             }
         }
         (name, all) if all.contains(&name) => name,
-        (name, _) => return Err(Failure::bad_request(format!("container {name} is not valid for pod {}", target.name))),
+        (name, _) => {
+            return Err(Failure::bad_request(format!(
+                "container {name} is not valid for pod {}",
+                target.name
+            )));
+        }
     };
     let key = (target.namespace.clone(), target.name.clone(), container.to_owned());
     let Some(written) = state.logs.get(&key) else {
@@ -93,18 +114,25 @@ fn log(server: &ApiServer, query: &Query, target: &Target) -> Result<Answer, Fai
         shown = tail(shown, lines as usize);
     }
     if let Some(limit) = query.number("limitBytes")? {
-        let end = shown.char_indices().map(|(index, letter)| index + letter.len_utf8()).take_while(|end| *end <= limit as usize).last();
+        let end = shown
+            .char_indices()
+            .map(|(index, letter)| index + letter.len_utf8())
+            .take_while(|end| *end <= limit as usize)
+            .last();
         shown = &shown[..end.unwrap_or(0)];
     }
     Ok(Answer::text(shown.to_owned()))
 }
 
 fn tail(text: &str, lines: usize) -> &str {
-    let starts: Vec<usize> = text.split_inclusive('\n').scan(0, |at, line| {
-        let start = *at;
-        *at += line.len();
-        Some(start)
-    }).collect();
+    let starts: Vec<usize> = text
+        .split_inclusive('\n')
+        .scan(0, |at, line| {
+            let start = *at;
+            *at += line.len();
+            Some(start)
+        })
+        .collect();
     let skipped = starts.len().saturating_sub(lines);
     starts.get(skipped).map_or("", |start| &text[*start..])
 }
@@ -116,7 +144,10 @@ fn evict(server: &ApiServer, request: &Request, query: &Query, target: &Target) 
     let mut state = server.lock();
     let pod = state.get(&target.resource, &target.namespace, &target.name)?;
     if let Some(budget) = exhausted_budget(&state, &target.namespace, &pod.value) {
-        let mut failure = Failure::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
+        let mut failure = Failure::too_many_requests(
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            10,
+        );
         failure.details = json!({"causes": [{
             "reason": "DisruptionBudget",
             "message": format!("The disruption budget {budget} needs more healthy pods before another pod can be evicted"),
@@ -131,7 +162,10 @@ fn evict(server: &ApiServer, request: &Request, query: &Query, target: &Target) 
         ..Delete::default()
     };
     state.delete(&mut call, &target.resource, (&target.namespace, &target.name), &options)?;
-    Ok(Answer::json(201, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+    Ok(Answer::json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
 }
 
 fn exhausted_budget(state: &State, namespace: &str, pod: &Value) -> Option<String> {
@@ -142,8 +176,10 @@ fn exhausted_budget(state: &State, namespace: &str, pod: &Value) -> Option<Strin
     }
     state.store.shelves[budgets.shelf].objects.iter().find_map(|((at_namespace, name), budget)| {
         let selects = at_namespace == namespace
-            && at(&budget.value, &["spec", "selector"]).is_some_and(|selector| label_selector_matches(selector, labels));
-        let allowed = at(&budget.value, &["status", "disruptionsAllowed"]).and_then(Value::as_i64).unwrap_or(0);
+            && at(&budget.value, &["spec", "selector"])
+                .is_some_and(|selector| label_selector_matches(selector, labels));
+        let allowed =
+            at(&budget.value, &["status", "disruptionsAllowed"]).and_then(Value::as_i64).unwrap_or(0);
         (selects && allowed <= 0).then(|| name.clone())
     })
 }
@@ -165,13 +201,24 @@ fn bind(server: &ApiServer, request: &Request, query: &Query, target: &Target) -
     set(&mut object, &["spec", "nodeName"], node);
     let mut conditions = list(&object, &["status", "conditions"]).to_vec();
     conditions.retain(|condition| text(condition, &["type"]) != "PodScheduled");
-    conditions.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}));
+    conditions.push(
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}),
+    );
     set(&mut object, &["status", "conditions"], conditions);
     state.replace(&mut call, &target.resource, "binding", &pod, object, None)?;
-    Ok(Answer::json(201, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
+    Ok(Answer::json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
 }
 
-fn scale(server: &ApiServer, request: &Request, query: &Query, target: &Target, method: &Method) -> Result<Answer, Failure> {
+fn scale(
+    server: &ApiServer,
+    request: &Request,
+    query: &Query,
+    target: &Target,
+    method: &Method,
+) -> Result<Answer, Failure> {
     let Some(paths) = &target.resource.scale else { return Err(Failure::no_such_path()) };
     let at_name = (target.namespace.as_str(), target.name.as_str());
     let mut state = server.lock();
@@ -182,7 +229,9 @@ fn scale(server: &ApiServer, request: &Request, query: &Query, target: &Target, 
         Method::PUT => shown = request.value()?,
         Method::PATCH => match read_patch(request, query)? {
             Patch::Merge(change) | Patch::Strategic(change) => json_patch::merge(&mut shown, &change),
-            Patch::Json(operations) => crate::patch::json(&target.resource, &target.name, &mut shown, &operations)?,
+            Patch::Json(operations) => {
+                crate::patch::json(&target.resource, &target.name, &mut shown, &operations)?
+            }
             Patch::Apply { object, .. } => json_patch::merge(&mut shown, &object),
         },
         _ => return Err(Failure::method_not_allowed()),
@@ -213,7 +262,10 @@ fn scale_of(resource: &Resource, paths: &Scale, object: &Value) -> Value {
         None => at(object, &["spec", "selector", "matchLabels"])
             .and_then(Value::as_object)
             .map(|labels| {
-                let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+                let pairs: Vec<String> = labels
+                    .iter()
+                    .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+                    .collect();
                 pairs.join(",")
             })
             .unwrap_or_default(),

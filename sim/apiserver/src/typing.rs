@@ -59,9 +59,29 @@ const KEYED: &[(&str, &[&str])] = &[
 
 /// Maps that are one value.
 const ATOMIC_MAPS: &[&str] = &[
-    "selector", "labelSelector", "nodeSelector", "configMapKeyRef", "secretKeyRef", "fieldRef", "resourceFieldRef", "dataSource", "claimRef",
-    "involvedObject", "targetRef", "scaleTargetRef", "roleRef", "nodeSelectorTerms", "secretRef", "nodePublishSecretRef", "nodeStageSecretRef",
-    "controllerExpandSecretRef", "controllerPublishSecretRef", "nodeExpandSecretRef", "podSelector", "namespaceSelector", "objectSelector",
+    "selector",
+    "labelSelector",
+    "nodeSelector",
+    "configMapKeyRef",
+    "secretKeyRef",
+    "fieldRef",
+    "resourceFieldRef",
+    "dataSource",
+    "claimRef",
+    "involvedObject",
+    "targetRef",
+    "scaleTargetRef",
+    "roleRef",
+    "nodeSelectorTerms",
+    "secretRef",
+    "nodePublishSecretRef",
+    "nodeStageSecretRef",
+    "controllerExpandSecretRef",
+    "controllerPublishSecretRef",
+    "nodeExpandSecretRef",
+    "podSelector",
+    "namespaceSelector",
+    "objectSelector",
 ];
 
 impl Typing {
@@ -76,11 +96,17 @@ impl Typing {
     /// The typing of a field. Metadata is typed alike everywhere.
     pub fn field(&self, name: &str) -> Self {
         match self {
-            Self::Schema(_, path) if path.is_empty() && name == "metadata" => Self::Builtin("metadata".to_owned()),
+            Self::Schema(_, path) if path.is_empty() && name == "metadata" => {
+                Self::Builtin("metadata".to_owned())
+            }
             Self::Schema(custom, path) => {
                 let mut path = path.clone();
                 path.push(Step::Field(name.to_owned()));
-                if find(&custom.schema, &path).is_some() { Self::Schema(Arc::clone(custom), path) } else { Self::Deduced }
+                if find(&custom.schema, &path).is_some() {
+                    Self::Schema(Arc::clone(custom), path)
+                } else {
+                    Self::Deduced
+                }
             }
             Self::Builtin(_) => Self::Builtin(name.to_owned()),
             Self::Deduced => Self::Deduced,
@@ -93,7 +119,11 @@ impl Typing {
             Self::Schema(custom, path) => {
                 let mut path = path.clone();
                 path.push(Step::Item);
-                if find(&custom.schema, &path).is_some() { Self::Schema(Arc::clone(custom), path) } else { Self::Deduced }
+                if find(&custom.schema, &path).is_some() {
+                    Self::Schema(Arc::clone(custom), path)
+                } else {
+                    Self::Deduced
+                }
             }
             Self::Builtin(_) => Self::Builtin(String::new()),
             Self::Deduced => Self::Deduced,
@@ -104,7 +134,9 @@ impl Typing {
     pub fn is_atomic_map(&self) -> bool {
         match self {
             Self::Builtin(name) => ATOMIC_MAPS.contains(&name.as_str()),
-            Self::Schema(custom, path) => find(&custom.schema, path).is_some_and(|schema| schema.is_atomic_map),
+            Self::Schema(custom, path) => {
+                find(&custom.schema, path).is_some_and(|schema| schema.is_atomic_map)
+            }
             Self::Deduced => false,
         }
     }
@@ -115,18 +147,21 @@ impl Typing {
             Self::Deduced => ListKind::Atomic,
             Self::Builtin(name) if name == "finalizers" => ListKind::Set,
             Self::Builtin(name) if name == "ports" => {
-                let keys: &[&str] = if items.iter().all(|item| item.get("containerPort").is_some()) && !items.is_empty() {
-                    &["containerPort", "protocol"]
-                } else if items.iter().all(|item| item.get("port").is_some()) {
-                    &["port", "protocol"]
-                } else {
-                    return ListKind::Atomic;
-                };
+                let keys: &[&str] =
+                    if items.iter().all(|item| item.get("containerPort").is_some()) && !items.is_empty() {
+                        &["containerPort", "protocol"]
+                    } else if items.iter().all(|item| item.get("port").is_some()) {
+                        &["port", "protocol"]
+                    } else {
+                        return ListKind::Atomic;
+                    };
                 ListKind::Keyed(keys.iter().map(|key| (*key).to_owned()).collect())
             }
             Self::Builtin(name) => {
                 let found = KEYED.iter().find(|(field, _)| field == name);
-                found.map_or(ListKind::Atomic, |(_, keys)| ListKind::Keyed(keys.iter().map(|key| (*key).to_owned()).collect()))
+                found.map_or(ListKind::Atomic, |(_, keys)| {
+                    ListKind::Keyed(keys.iter().map(|key| (*key).to_owned()).collect())
+                })
             }
             Self::Schema(custom, path) => match find(&custom.schema, path) {
                 Some(schema) if schema.list_type == "set" => ListKind::Set,

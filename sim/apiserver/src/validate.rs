@@ -136,9 +136,18 @@ pub(crate) fn metadata(resource: &Resource, object: &Value) -> Vec<Cause> {
         }
     }
     for (index, owner) in list(object, &["metadata", "ownerReferences"]).iter().enumerate() {
-        for (field, detail) in [("apiVersion", "version must not be empty"), ("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")] {
+        for (field, detail) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
             if text(owner, &[field]).is_empty() {
-                causes.push(Cause::invalid(format!("metadata.ownerReferences.{field}"), &Value::String(String::new()), detail));
+                causes.push(Cause::invalid(
+                    format!("metadata.ownerReferences.{field}"),
+                    &Value::String(String::new()),
+                    detail,
+                ));
             }
         }
         if index > 0
@@ -197,8 +206,10 @@ fn path_segment(name: &str) -> Vec<String> {
 pub(crate) fn metadata_update(before: &Value, after: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     if is_deleting(before) {
-        let added: Vec<String> =
-            finalizers(after).filter(|finalizer| !finalizers(before).any(|held| held == *finalizer)).map(quoted).collect();
+        let added: Vec<String> = finalizers(after)
+            .filter(|finalizer| !finalizers(before).any(|held| held == *finalizer))
+            .map(quoted)
+            .collect();
         if !added.is_empty() {
             let detail = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",

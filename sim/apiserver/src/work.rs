@@ -48,11 +48,16 @@ impl State {
         if resource.is("", "namespaces") {
             match write.verb {
                 Verb::Create => self.work.push_back(Work::FillNamespace(write.name.clone())),
-                Verb::Update if is_deleting(object) => self.work.push_back(Work::EmptyNamespace(write.name.clone())),
+                Verb::Update if is_deleting(object) => {
+                    self.work.push_back(Work::EmptyNamespace(write.name.clone()))
+                }
                 _ => {}
             }
         }
-        if resource.is("apiextensions.k8s.io", "customresourcedefinitions") && write.verb == Verb::Update && is_deleting(object) {
+        if resource.is("apiextensions.k8s.io", "customresourcedefinitions")
+            && write.verb == Verb::Update
+            && is_deleting(object)
+        {
             self.work.push_back(Work::EmptyDefinition(write.name.clone()));
         }
         if write.verb == Verb::Delete {
@@ -69,7 +74,10 @@ impl State {
             // An owner may have waited for this one.
             for owner in list(object, &["metadata", "ownerReferences"]) {
                 if let Some(owner) = self.store.place_of(text(owner, &["uid"])).cloned()
-                    && self.store.at(&owner).is_some_and(|owner| is_deleting(&owner.value) && has(&owner.value, FOREGROUND))
+                    && self
+                        .store
+                        .at(&owner)
+                        .is_some_and(|owner| is_deleting(&owner.value) && has(&owner.value, FOREGROUND))
                 {
                     self.work.push_back(Work::Foreground(owner));
                 }
@@ -81,7 +89,10 @@ impl State {
         }
         let owners = list(object, &["metadata", "ownerReferences"]);
         if !owners.is_empty()
-            && write.previous.as_ref().is_none_or(|previous| list(previous, &["metadata", "ownerReferences"]) != owners)
+            && write
+                .previous
+                .as_ref()
+                .is_none_or(|previous| list(previous, &["metadata", "ownerReferences"]) != owners)
             && owners.iter().any(|owner| self.is_gone(object, owner))
         {
             self.work.push_back(Work::Dependent(place.clone()));
@@ -117,7 +128,8 @@ impl State {
 
     /// Whether the owner that a reference names is certainly not there.
     fn is_gone(&self, dependent: &Value, owner: &Value) -> bool {
-        let Some(resource) = self.registry.by_kind(text(owner, &["apiVersion"]), text(owner, &["kind"])) else {
+        let Some(resource) = self.registry.by_kind(text(owner, &["apiVersion"]), text(owner, &["kind"]))
+        else {
             return false;
         };
         let namespace = if resource.namespaced { access::namespace(dependent) } else { "" };
@@ -136,7 +148,9 @@ impl State {
     }
 
     fn judge_dependent(&mut self, place: &Place) {
-        let (Some(stored), Some(resource)) = (self.store.at(place).cloned(), self.resource_at(place)) else { return };
+        let (Some(stored), Some(resource)) = (self.store.at(place).cloned(), self.resource_at(place)) else {
+            return;
+        };
         let object = &*stored.value;
         let owners = list(object, &["metadata", "ownerReferences"]);
         let gone: Vec<bool> = owners.iter().map(|owner| self.is_gone(object, owner)).collect();
@@ -147,7 +161,12 @@ impl State {
         let at = (place.key.0.as_str(), place.key.1.as_str());
         if gone.contains(&false) {
             let mut kept = object.clone();
-            let solid: Vec<Value> = owners.iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(owner, _)| owner.clone()).collect();
+            let solid: Vec<Value> = owners
+                .iter()
+                .zip(&gone)
+                .filter(|(_, gone)| !**gone)
+                .map(|(owner, _)| owner.clone())
+                .collect();
             set(&mut kept, &["metadata", "ownerReferences"], solid);
             // Refused by nothing but admission; a refusal leaves the object as it is.
             let _ = self.replace(&mut call, &resource, "", &stored, kept, None);
@@ -160,12 +179,18 @@ impl State {
         } else {
             Propagation::Background
         };
-        let options = Delete { uid: Some(access::uid(object).to_owned()), propagation: Some(propagation), ..Delete::default() };
+        let options = Delete {
+            uid: Some(access::uid(object).to_owned()),
+            propagation: Some(propagation),
+            ..Delete::default()
+        };
         let _ = self.delete(&mut call, &resource, at, &options);
     }
 
     fn advance_foreground(&mut self, place: &Place) {
-        let (Some(stored), Some(resource)) = (self.store.at(place).cloned(), self.resource_at(place)) else { return };
+        let (Some(stored), Some(resource)) = (self.store.at(place).cloned(), self.resource_at(place)) else {
+            return;
+        };
         let object = &*stored.value;
         if !is_deleting(object) || !has(object, FOREGROUND) {
             return;
@@ -174,23 +199,31 @@ impl State {
         let mut is_blocked = false;
         let mut call = Call::new("garbage-collector");
         for dependent in self.store.dependents_of(&uid) {
-            let (Some(found), Some(kind)) = (self.store.at(&dependent).cloned(), self.resource_at(&dependent)) else { continue };
+            let (Some(found), Some(kind)) =
+                (self.store.at(&dependent).cloned(), self.resource_at(&dependent))
+            else {
+                continue;
+            };
             let references = list(&found.value, &["metadata", "ownerReferences"]);
             let blocks = references.iter().any(|owner| {
-                text(owner, &["uid"]) == uid && owner.get("blockOwnerDeletion").and_then(Value::as_bool) == Some(true)
+                text(owner, &["uid"]) == uid
+                    && owner.get("blockOwnerDeletion").and_then(Value::as_bool) == Some(true)
             });
-            let has_other_owner =
-                references.iter().any(|owner| text(owner, &["uid"]) != uid && !self.is_gone(&found.value, owner));
+            let has_other_owner = references
+                .iter()
+                .any(|owner| text(owner, &["uid"]) != uid && !self.is_gone(&found.value, owner));
             if has_other_owner {
                 let mut kept = (*found.value).clone();
-                let rest: Vec<Value> = references.iter().filter(|owner| text(owner, &["uid"]) != uid).cloned().collect();
+                let rest: Vec<Value> =
+                    references.iter().filter(|owner| text(owner, &["uid"]) != uid).cloned().collect();
                 set(&mut kept, &["metadata", "ownerReferences"], rest);
                 let _ = self.replace(&mut call, &kind, "", &found, kept, None);
                 continue;
             }
             if !is_deleting(&found.value) {
                 let has_dependents = !self.store.dependents_of(access::uid(&found.value)).is_empty();
-                let propagation = if has_dependents { Propagation::Foreground } else { Propagation::Background };
+                let propagation =
+                    if has_dependents { Propagation::Foreground } else { Propagation::Background };
                 let options = Delete {
                     uid: Some(access::uid(&found.value).to_owned()),
                     propagation: Some(propagation),
@@ -206,14 +239,20 @@ impl State {
     }
 
     fn advance_orphan(&mut self, place: &Place) {
-        let (Some(stored), Some(resource)) = (self.store.at(place).cloned(), self.resource_at(place)) else { return };
+        let (Some(stored), Some(resource)) = (self.store.at(place).cloned(), self.resource_at(place)) else {
+            return;
+        };
         if !is_deleting(&stored.value) || !has(&stored.value, ORPHAN) {
             return;
         }
         let uid = access::uid(&stored.value).to_owned();
         let mut call = Call::new("garbage-collector");
         for dependent in self.store.dependents_of(&uid) {
-            let (Some(found), Some(kind)) = (self.store.at(&dependent).cloned(), self.resource_at(&dependent)) else { continue };
+            let (Some(found), Some(kind)) =
+                (self.store.at(&dependent).cloned(), self.resource_at(&dependent))
+            else {
+                continue;
+            };
             let mut freed = (*found.value).clone();
             let rest: Vec<Value> = list(&freed, &["metadata", "ownerReferences"])
                 .iter()
@@ -226,10 +265,17 @@ impl State {
         self.drop_finalizer(&mut call, &resource, place, ORPHAN);
     }
 
-    fn drop_finalizer(&mut self, call: &mut Call, resource: &std::sync::Arc<Resource>, place: &Place, finalizer: &str) {
+    fn drop_finalizer(
+        &mut self,
+        call: &mut Call,
+        resource: &std::sync::Arc<Resource>,
+        place: &Place,
+        finalizer: &str,
+    ) {
         let Some(stored) = self.store.at(place).cloned() else { return };
         let mut object = (*stored.value).clone();
-        let rest: Vec<String> = finalizers(&object).filter(|held| *held != finalizer).map(str::to_owned).collect();
+        let rest: Vec<String> =
+            finalizers(&object).filter(|held| *held != finalizer).map(str::to_owned).collect();
         set(&mut object, &["metadata", "finalizers"], rest);
         let _ = self.replace(call, resource, "", &stored, object, None);
     }
@@ -265,7 +311,8 @@ impl State {
         let mut call = Call::new("namespace-controller");
         let content = self.content_of(name);
         for (resource, key) in &content {
-            let is_fresh = self.store.get(resource, name, key).is_some_and(|stored| !is_deleting(&stored.value));
+            let is_fresh =
+                self.store.get(resource, name, key).is_some_and(|stored| !is_deleting(&stored.value));
             if is_fresh {
                 let options = Delete { propagation: Some(Propagation::Background), ..Delete::default() };
                 let _ = self.delete(&mut call, resource, (name, key), &options);
@@ -289,9 +336,15 @@ impl State {
         }
     }
 
-    fn definition(&self, name: &str) -> Option<(std::sync::Arc<Resource>, std::sync::Arc<crate::store::Stored>)> {
+    fn definition(
+        &self,
+        name: &str,
+    ) -> Option<(std::sync::Arc<Resource>, std::sync::Arc<crate::store::Stored>)> {
         let definitions = self.registry.by_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")?;
-        Some((std::sync::Arc::clone(definitions), std::sync::Arc::clone(self.store.get(definitions, "", name)?)))
+        Some((
+            std::sync::Arc::clone(definitions),
+            std::sync::Arc::clone(self.store.get(definitions, "", name)?),
+        ))
     }
 
     fn empty_definition(&mut self, name: &str) {
@@ -302,11 +355,20 @@ impl State {
         let group = text(&stored.value, &["spec", "group"]);
         let plural = text(&stored.value, &["spec", "names", "plural"]);
         let mut call = Call::new("crd-controller");
-        let served = self.registry.resources.values().find(|resource| resource.group == group && resource.plural == plural).cloned();
+        let served = self
+            .registry
+            .resources
+            .values()
+            .find(|resource| resource.group == group && resource.plural == plural)
+            .cloned();
         if let Some(resource) = served {
             let keys: Vec<_> = self.store.shelves[resource.shelf].objects.keys().cloned().collect();
             for (namespace, name) in &keys {
-                if self.store.get(&resource, namespace, name).is_some_and(|stored| !is_deleting(&stored.value)) {
+                if self
+                    .store
+                    .get(&resource, namespace, name)
+                    .is_some_and(|stored| !is_deleting(&stored.value))
+                {
                     // What finalizers hold comes back here when it goes.
                     let _ = self.delete(&mut call, &resource, (namespace, name), &Delete::default());
                 }
@@ -323,7 +385,9 @@ impl State {
     fn content_of(&self, namespace: &str) -> Vec<(std::sync::Arc<Resource>, String)> {
         let mut seen = std::collections::BTreeSet::new();
         let mut content = Vec::new();
-        for resource in self.registry.resources.values().filter(|resource| resource.namespaced && !resource.is_review) {
+        for resource in
+            self.registry.resources.values().filter(|resource| resource.namespaced && !resource.is_review)
+        {
             if !seen.insert(resource.shelf) {
                 continue;
             }
@@ -336,7 +400,12 @@ impl State {
         content
     }
 
-    fn namespace_conditions(&self, namespace: &str, remaining: &[(std::sync::Arc<Resource>, String)], now: &str) -> Value {
+    fn namespace_conditions(
+        &self,
+        namespace: &str,
+        remaining: &[(std::sync::Arc<Resource>, String)],
+        now: &str,
+    ) -> Value {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let mut holders: BTreeMap<String, usize> = BTreeMap::new();
         for (resource, name) in remaining {
@@ -348,7 +417,10 @@ impl State {
             }
         }
         let listed = |counts: &BTreeMap<String, usize>, verb: &str| {
-            let parts: Vec<String> = counts.iter().map(|(what, count)| format!("{what} {verb} {count} resource instances")).collect();
+            let parts: Vec<String> = counts
+                .iter()
+                .map(|(what, count)| format!("{what} {verb} {count} resource instances"))
+                .collect();
             parts.join(", ")
         };
         let condition = |kind: &str, holds: bool, reason: &str, message: String| {
@@ -364,13 +436,29 @@ impl State {
         let (held, held_reason, held_message) = if holders.is_empty() {
             (false, "ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned())
         } else {
-            let message = format!("Some content in the namespace has finalizers remaining: {}", listed(&holders, "in"));
+            let message =
+                format!("Some content in the namespace has finalizers remaining: {}", listed(&holders, "in"));
             (true, "SomeFinalizersRemain", message)
         };
         json!([
-            condition("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered".to_owned()),
-            condition("NamespaceDeletionGroupVersionParsingFailure", false, "ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned()),
-            condition("NamespaceDeletionContentFailure", false, "ContentDeleted", "All content successfully deleted, may be waiting on finalization".to_owned()),
+            condition(
+                "NamespaceDeletionDiscoveryFailure",
+                false,
+                "ResourcesDiscovered",
+                "All resources successfully discovered".to_owned()
+            ),
+            condition(
+                "NamespaceDeletionGroupVersionParsingFailure",
+                false,
+                "ParsedGroupVersions",
+                "All legacy kube types successfully parsed".to_owned()
+            ),
+            condition(
+                "NamespaceDeletionContentFailure",
+                false,
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization".to_owned()
+            ),
             condition("NamespaceContentRemaining", true, "SomeResourcesRemain", content),
             condition("NamespaceFinalizersRemaining", held, held_reason, held_message),
         ])

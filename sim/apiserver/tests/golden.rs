@@ -32,7 +32,11 @@ fn server() -> ApiServer {
 /// First sights of objects, by kind.
 fn recorded(folder: &std::path::Path) -> Vec<Value> {
     let mut objects = Vec::new();
-    let mut cases: Vec<_> = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let mut cases: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .collect();
     cases.sort();
     for case in cases {
         let Ok(file) = std::fs::File::open(case.join("trace.jsonl.gz")) else { continue };
@@ -65,7 +69,18 @@ fn strip(object: &Value) -> Value {
     }
     drop_at(&mut bare, "/status");
     let strip_pod = |bare: &mut Value, at: &str| {
-        for field in ["restartPolicy", "dnsPolicy", "schedulerName", "terminationGracePeriodSeconds", "securityContext", "serviceAccount", "enableServiceLinks", "tolerations", "priority", "preemptionPolicy"] {
+        for field in [
+            "restartPolicy",
+            "dnsPolicy",
+            "schedulerName",
+            "terminationGracePeriodSeconds",
+            "securityContext",
+            "serviceAccount",
+            "enableServiceLinks",
+            "tolerations",
+            "priority",
+            "preemptionPolicy",
+        ] {
             // Only what equals the default can be left out.
             let value = bare.pointer(&format!("{at}/{field}")).cloned();
             let is_default = match (field, value) {
@@ -82,14 +97,20 @@ fn strip(object: &Value) -> Value {
         for field in ["containers", "initContainers"] {
             let count = bare.pointer(&format!("{at}/{field}")).and_then(Value::as_array).map_or(0, Vec::len);
             for index in 0..count {
-                for name in ["resources", "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy"] {
+                for name in
+                    ["resources", "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy"]
+                {
                     let path = format!("{at}/{field}/{index}/{name}");
                     if name != "resources" || bare.pointer(&path) == Some(&json!({})) {
                         drop_at(bare, &path);
                     }
                 }
-                if let Some(Value::Array(mounts)) = bare.pointer_mut(&format!("{at}/{field}/{index}/volumeMounts")) {
-                    mounts.retain(|mount| !mount["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-")));
+                if let Some(Value::Array(mounts)) =
+                    bare.pointer_mut(&format!("{at}/{field}/{index}/volumeMounts"))
+                {
+                    mounts.retain(|mount| {
+                        !mount["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"))
+                    });
                     if mounts.is_empty() {
                         drop_at(bare, &format!("{at}/{field}/{index}/volumeMounts"));
                     }
@@ -97,7 +118,9 @@ fn strip(object: &Value) -> Value {
             }
         }
         if let Some(Value::Array(volumes)) = bare.pointer_mut(&format!("{at}/volumes")) {
-            volumes.retain(|volume| !volume["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-")));
+            volumes.retain(|volume| {
+                !volume["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"))
+            });
             for volume in volumes.iter_mut() {
                 drop_at(volume, "/secret/defaultMode");
                 drop_at(volume, "/configMap/defaultMode");
@@ -108,7 +131,12 @@ fn strip(object: &Value) -> Value {
         }
     };
     let strip_job = |bare: &mut Value, at: &str| {
-        for label in ["batch.kubernetes.io~1controller-uid", "batch.kubernetes.io~1job-name", "controller-uid", "job-name"] {
+        for label in [
+            "batch.kubernetes.io~1controller-uid",
+            "batch.kubernetes.io~1job-name",
+            "controller-uid",
+            "job-name",
+        ] {
             drop_at(bare, &format!("{at}/template/metadata/labels/{label}"));
         }
         for field in ["selector", "manualSelector", "completionMode", "suspend", "podReplacementPolicy"] {
@@ -175,7 +203,12 @@ fn differences(expected: &Value, found: &Value, path: &str, all: &mut Vec<String
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                differences(a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), &format!("{path}.{key}"), all);
+                differences(
+                    a.get(key).unwrap_or(&Value::Null),
+                    b.get(key).unwrap_or(&Value::Null),
+                    &format!("{path}.{key}"),
+                    all,
+                );
             }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
@@ -193,7 +226,8 @@ fn prepare(user: &Direct, object: &Value) {
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
     if !namespace.is_empty() {
         // Both may be there already.
-        let _ = user.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
+        let _ =
+            user.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
         let account = object.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or("default");
         let _ = user.create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}}));
     }
@@ -238,8 +272,12 @@ fn golden_objects_are_filled_in_as_the_real_server_fills_them_in() {
         }
     }
     println!("compared {counts:?}");
-    assert!(kinds.iter().all(|kind| counts.contains_key(*kind)), "the recording holds every kind: {counts:?}");
-    let shown: Vec<String> = wrong.iter().map(|(difference, count)| format!("{count} x {difference}")).collect();
+    assert!(
+        kinds.iter().all(|kind| counts.contains_key(*kind)),
+        "the recording holds every kind: {counts:?}"
+    );
+    let shown: Vec<String> =
+        wrong.iter().map(|(difference, count)| format!("{count} x {difference}")).collect();
     assert!(shown.is_empty(), "{} kinds of difference:\n{}", shown.len(), shown.join("\n"));
 }
 

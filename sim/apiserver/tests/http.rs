@@ -43,7 +43,9 @@ fn plain_http_is_answered() {
     assert!(get(address, "/readyz").ends_with("ok"));
     let missing = get(address, "/api/v1/namespaces/default/pods/x");
     assert!(missing.starts_with("HTTP/1.1 404") && missing.contains(r#"pods \"x\" not found"#), "{missing}");
-    assert!(get(address, "/apis/nothing/v1/things").contains("the server could not find the requested resource"));
+    assert!(
+        get(address, "/apis/nothing/v1/things").contains("the server could not find the requested resource")
+    );
     let watch = get(address, "/api/v1/namespaces?watch=1&timeoutSeconds=1");
     assert!(watch.contains(r#"{"type":"ADDED","object":{"apiVersion":"v1","kind":"Namespace""#), "{watch}");
 }
@@ -66,7 +68,8 @@ impl Kubectl {
             .expect("kubectl runs");
         child.stdin.take().expect("input").write_all(input.as_bytes()).expect("written");
         let output = child.wait_with_output().expect("kubectl ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text)
     }
 
@@ -74,7 +77,10 @@ impl Kubectl {
     fn good(&self, arguments: &str, input: &str) -> String {
         let (is_good, text) = self.run(arguments, input);
         assert!(is_good, "kubectl {arguments}: {text}");
-        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -128,13 +134,17 @@ fn stock_kubectl_works() {
     assert_eq!(kubectl.good("get wd", ""), "NAME SIZE AGE\nw 3 0s");
     let (is_good, text) = kubectl.run("apply -f -", &WIDGET.replace("SIZE", "0"));
     assert!(!is_good && text.contains(r#"The Widget "w" is invalid: spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"#), "{text}");
-    let (is_good, text) = kubectl.run("create -f -", &WIDGET.replace("SIZE", "1}\nspecs: {").replace("name: w", "name: v"));
+    let (is_good, text) =
+        kubectl.run("create -f -", &WIDGET.replace("SIZE", "1}\nspecs: {").replace("name: w", "name: v"));
     assert!(!is_good && text.contains(r#"strict decoding error: unknown field "specs""#), "{text}");
     assert_eq!(
         kubectl.good("get pvc", ""),
         "NAME STATUS VOLUME CAPACITY ACCESS MODES STORAGECLASS VOLUMEATTRIBUTESCLASS AGE\ndata Pending fast <unset> 0s"
     );
-    assert_eq!(kubectl.good("patch cm settings -p {\"data\":{\"b\":\"2\"}}", ""), "configmap/settings patched");
+    assert_eq!(
+        kubectl.good("patch cm settings -p {\"data\":{\"b\":\"2\"}}", ""),
+        "configmap/settings patched"
+    );
     assert_eq!(kubectl.good("get cm settings -o jsonpath={.data.b}", ""), "2");
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     server.direct("user").create(pod).expect("created");

@@ -26,7 +26,11 @@ pub(super) fn default_job(job: &mut Value) {
         default(spec, &["suspend"], false);
         default(spec, &["manualSelector"], false);
         let has_failure_policy = at(spec, &["podFailurePolicy"]).is_some();
-        default(spec, &["podReplacementPolicy"], if has_failure_policy { "Failed" } else { "TerminatingOrFailed" });
+        default(
+            spec,
+            &["podReplacementPolicy"],
+            if has_failure_policy { "Failed" } else { "TerminatingOrFailed" },
+        );
     }
 }
 
@@ -81,7 +85,8 @@ pub(super) fn label_job(job: &mut Value, shares_labels: bool) {
 
 /// Whether a job without labels is about to take over those of its template.
 pub(super) fn shares_labels(job: &Value) -> bool {
-    at(job, &["metadata", "labels"]).is_none_or(|labels| labels.as_object().is_none_or(serde_json::Map::is_empty))
+    at(job, &["metadata", "labels"])
+        .is_none_or(|labels| labels.as_object().is_none_or(serde_json::Map::is_empty))
 }
 
 fn copy_labels(job: &mut Value) {
@@ -96,7 +101,11 @@ pub(super) fn validate_job(job: &Value) -> Vec<Cause> {
     let name = access::name(job);
     if name.len() > 63 {
         // The name becomes a label of the pods.
-        causes.push(Cause::invalid("spec.template.labels", &json!(name), "must be no more than 63 characters"));
+        causes.push(Cause::invalid(
+            "spec.template.labels",
+            &json!(name),
+            "must be no more than 63 characters",
+        ));
     }
     causes.extend(validate_job_spec(&job["spec"], "spec"));
     causes
@@ -104,11 +113,17 @@ pub(super) fn validate_job(job: &Value) -> Vec<Cause> {
 
 fn validate_job_spec(spec: &Value, path: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
-    for field in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
+    for field in
+        ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"]
+    {
         if let Some(value) = number(spec, &[field])
             && value < 0
         {
-            causes.push(Cause::invalid(format!("{path}.{field}"), &json!(value), "must be greater than or equal to 0"));
+            causes.push(Cause::invalid(
+                format!("{path}.{field}"),
+                &json!(value),
+                "must be greater than or equal to 0",
+            ));
         }
     }
     let policy = text(spec, &["template", "spec", "restartPolicy"]);
@@ -120,7 +135,10 @@ fn validate_job_spec(spec: &Value, path: &str) -> Vec<Cause> {
             causes.push(Cause::unsupported(field, &json!(policy), &supported));
         }
     }
-    causes.extend(pod::validate_spec(at(spec, &["template", "spec"]).unwrap_or(&Value::Null), &format!("{path}.template.spec")));
+    causes.extend(pod::validate_spec(
+        at(spec, &["template", "spec"]).unwrap_or(&Value::Null),
+        &format!("{path}.template.spec"),
+    ));
     causes
 }
 
@@ -146,23 +164,33 @@ pub(super) fn validate_cron_job(cron_job: &Value) -> Vec<Cause> {
 /// What robfig/cron's standard parser would say, for what people get wrong most.
 fn schedule_error(schedule: &str) -> Option<String> {
     if let Some(word) = schedule.strip_prefix('@') {
-        let is_known = matches!(word, "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly") || word.starts_with("every ");
+        let is_known =
+            matches!(word, "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly")
+                || word.starts_with("every ");
         return (!is_known).then(|| format!("unrecognized descriptor: {schedule}"));
     }
-    let fields: Vec<&str> = schedule.split_whitespace().filter(|field| !field.starts_with("TZ=") && !field.starts_with("CRON_TZ=")).collect();
+    let fields: Vec<&str> = schedule
+        .split_whitespace()
+        .filter(|field| !field.starts_with("TZ=") && !field.starts_with("CRON_TZ="))
+        .collect();
     if fields.len() != 5 {
         return Some(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
     }
     let bounds = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
     let names = |field: &str| {
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun", "mon", "tue", "wed", "thu", "fri", "sat"]
-            .contains(&field.to_lowercase().as_str())
+        [
+            "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun", "mon",
+            "tue", "wed", "thu", "fri", "sat",
+        ]
+        .contains(&field.to_lowercase().as_str())
     };
     for (field, (low, high)) in fields.iter().zip(bounds) {
         for part in field.split(',') {
             let (range, step) = part.split_once('/').unwrap_or((part, "1"));
             if step.parse::<u32>().is_err() {
-                return Some(format!("failed to parse int from {step}: strconv.Atoi: parsing \"{step}\": invalid syntax"));
+                return Some(format!(
+                    "failed to parse int from {step}: strconv.Atoi: parsing \"{step}\": invalid syntax"
+                ));
             }
             if range == "*" || range == "?" {
                 continue;
@@ -172,9 +200,17 @@ fn schedule_error(schedule: &str) -> Option<String> {
                     continue;
                 }
                 match end.parse::<u32>() {
-                    Err(_) => return Some(format!("failed to parse int from {end}: strconv.Atoi: parsing \"{end}\": invalid syntax")),
-                    Ok(value) if value < low => return Some(format!("beginning of range ({value}) below minimum ({low}): {range}")),
-                    Ok(value) if value > high => return Some(format!("end of range ({value}) above maximum ({high}): {range}")),
+                    Err(_) => {
+                        return Some(format!(
+                            "failed to parse int from {end}: strconv.Atoi: parsing \"{end}\": invalid syntax"
+                        ));
+                    }
+                    Ok(value) if value < low => {
+                        return Some(format!("beginning of range ({value}) below minimum ({low}): {range}"));
+                    }
+                    Ok(value) if value > high => {
+                        return Some(format!("end of range ({value}) above maximum ({high}): {range}"));
+                    }
                     Ok(_) => {}
                 }
             }
@@ -186,17 +222,33 @@ fn schedule_error(schedule: &str) -> Option<String> {
 /// Checks that a job's pod template and selector stay, except while it is suspended and never ran.
 pub(super) fn validate_job_update(before: &Value, after: &Value) -> Vec<Cause> {
     let mut causes = validate_job(after);
-    let is_pristine = at(before, &["spec", "suspend"]) == Some(&json!(true)) && at(before, &["status", "startTime"]).is_none();
+    let is_pristine = at(before, &["spec", "suspend"]) == Some(&json!(true))
+        && at(before, &["status", "startTime"]).is_none();
     let mut expected = at(before, &["spec", "template"]).cloned().unwrap_or_default();
     let found = at(after, &["spec", "template"]).cloned().unwrap_or_default();
     if is_pristine {
         // Scheduling directives may change before the first start.
-        for path in [["spec", "nodeSelector"], ["spec", "affinity"], ["spec", "tolerations"], ["spec", "schedulingGates"], ["metadata", "labels"], ["metadata", "annotations"]] {
+        for path in [
+            ["spec", "nodeSelector"],
+            ["spec", "affinity"],
+            ["spec", "tolerations"],
+            ["spec", "schedulingGates"],
+            ["metadata", "labels"],
+            ["metadata", "annotations"],
+        ] {
             copy(&found, &mut expected, &path);
         }
     }
     let immutable = |field: &str, value: &Value| Cause::invalid(field, value, "field is immutable");
-    for field in ["completions", "completionMode", "selector", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "manualSelector"] {
+    for field in [
+        "completions",
+        "completionMode",
+        "selector",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "manualSelector",
+    ] {
         let new = at(after, &["spec", field]);
         if new != at(before, &["spec", field]) && field != "manualSelector" {
             causes.push(immutable(&format!("spec.{field}"), new.unwrap_or(&Value::Null)));

@@ -30,7 +30,9 @@ fn mirror_data_source(spec: &mut Value) {
     let new = at(spec, &["dataSourceRef"]).cloned();
     match (old, new) {
         (Some(old), None) => set(spec, &["dataSourceRef"], old),
-        (None, Some(new)) if text(&new, &["namespace"]).is_empty() && is_old_source(&new) => set(spec, &["dataSource"], new),
+        (None, Some(new)) if text(&new, &["namespace"]).is_empty() && is_old_source(&new) => {
+            set(spec, &["dataSource"], new)
+        }
         _ => {}
     }
 }
@@ -54,7 +56,9 @@ pub(super) fn fill_new_claim(state: &State, claim: &mut Value) {
     });
     let newest = defaults.max_by(|a, b| {
         let created = |class: &Value| text(class, &["metadata", "creationTimestamp"]).to_owned();
-        created(&a.value).cmp(&created(&b.value)).then_with(|| access::name(&b.value).cmp(access::name(&a.value)))
+        created(&a.value)
+            .cmp(&created(&b.value))
+            .then_with(|| access::name(&b.value).cmp(access::name(&a.value)))
     });
     if let Some(class) = newest {
         set(claim, &["spec", "storageClassName"], access::name(&class.value));
@@ -96,7 +100,8 @@ pub(super) fn note_phase(state: &State, before: &Value, volume: &mut Value) {
         if at(volume, &["status", "lastPhaseTransitionTime"]).is_none() {
             copy(before, volume, &["status", "lastPhaseTransitionTime"]);
         }
-    } else if at(volume, &["status", "lastPhaseTransitionTime"]) == at(before, &["status", "lastPhaseTransitionTime"])
+    } else if at(volume, &["status", "lastPhaseTransitionTime"])
+        == at(before, &["status", "lastPhaseTransitionTime"])
         || at(volume, &["status", "lastPhaseTransitionTime"]).is_none()
     {
         let now = state.now();
@@ -133,7 +138,11 @@ pub(super) fn validate_claim(claim: &Value) -> Vec<Cause> {
     }
     let mode = text(claim, &["spec", "volumeMode"]);
     if !matches!(mode, "" | "Filesystem" | "Block") {
-        causes.push(Cause::unsupported("spec.volumeMode", &json!(mode), &["Block".to_owned(), "Filesystem".to_owned()]));
+        causes.push(Cause::unsupported(
+            "spec.volumeMode",
+            &json!(mode),
+            &["Block".to_owned(), "Filesystem".to_owned()],
+        ));
     }
     if let Some(reference) = at(claim, &["spec", "dataSourceRef"]) {
         for field in ["name", "kind"] {
@@ -143,7 +152,11 @@ pub(super) fn validate_claim(claim: &Value) -> Vec<Cause> {
         }
         let group = text(reference, &["apiGroup"]);
         if group.is_empty() && text(reference, &["kind"]) != "PersistentVolumeClaim" {
-            causes.push(Cause::invalid("spec.dataSourceRef", &json!(text(reference, &["kind"])), "must be 'PersistentVolumeClaim' when referencing the default apiGroup"));
+            causes.push(Cause::invalid(
+                "spec.dataSourceRef",
+                &json!(text(reference, &["kind"])),
+                "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+            ));
         }
         let old = at(claim, &["spec", "dataSource"]);
         if text(reference, &["namespace"]).is_empty() && old.is_some_and(|old| old != reference) {
@@ -155,7 +168,8 @@ pub(super) fn validate_claim(claim: &Value) -> Vec<Cause> {
 
 /// Refuses to grow a claim whose class does not allow it (plug-in PersistentVolumeClaimResize).
 pub(super) fn check_resize(state: &State, before: &Value, after: &Value) -> Result<(), Failure> {
-    let size = |claim: &Value| at(claim, &["spec", "resources", "requests", "storage"]).and_then(quantity::parse);
+    let size =
+        |claim: &Value| at(claim, &["spec", "resources", "requests", "storage"]).and_then(quantity::parse);
     let (Some(old), Some(new)) = (size(before), size(after)) else { return Ok(()) };
     if new <= old {
         return Ok(());
@@ -173,7 +187,9 @@ pub(super) fn check_resize(state: &State, before: &Value, after: &Value) -> Resu
     if allows {
         return Ok(());
     }
-    refuse("only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize")
+    refuse(
+        "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+    )
 }
 
 /// Checks that a claim's spec only changes where it may.
@@ -196,11 +212,15 @@ pub(super) fn validate_claim_update(before: &Value, after: &Value) -> Vec<Cause>
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
         ));
     }
-    let size = |claim: &Value| at(claim, &["spec", "resources", "requests", "storage"]).and_then(quantity::parse);
+    let size =
+        |claim: &Value| at(claim, &["spec", "resources", "requests", "storage"]).and_then(quantity::parse);
     if let (Some(old), Some(now)) = (size(before), size(after)) {
         let reached = at(before, &["status", "capacity", "storage"]).and_then(quantity::parse);
         if now < old && reached.is_none_or(|reached| now <= reached) {
-            causes.push(Cause::forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"));
+            causes.push(Cause::forbidden(
+                "spec.resources.requests.storage",
+                "field can not be less than status.capacity",
+            ));
         }
     }
     causes
@@ -215,7 +235,30 @@ pub(super) fn validate_volume(volume: &Value) -> Vec<Cause> {
     if at(volume, &["spec", "capacity", "storage"]).is_none() {
         causes.push(Cause::required("spec.capacity", ""));
     }
-    let sources = ["hostPath", "nfs", "csi", "local", "iscsi", "rbd", "cephfs", "fc", "awsElasticBlockStore", "gcePersistentDisk", "azureDisk", "azureFile", "vsphereVolume", "glusterfs", "cinder", "flexVolume", "flocker", "portworxVolume", "quobyte", "scaleIO", "storageos", "photonPersistentDisk"];
+    let sources = [
+        "hostPath",
+        "nfs",
+        "csi",
+        "local",
+        "iscsi",
+        "rbd",
+        "cephfs",
+        "fc",
+        "awsElasticBlockStore",
+        "gcePersistentDisk",
+        "azureDisk",
+        "azureFile",
+        "vsphereVolume",
+        "glusterfs",
+        "cinder",
+        "flexVolume",
+        "flocker",
+        "portworxVolume",
+        "quobyte",
+        "scaleIO",
+        "storageos",
+        "photonPersistentDisk",
+    ];
     let count = sources.iter().filter(|source| at(volume, &["spec", source]).is_some()).count();
     if count == 0 {
         causes.push(Cause::required("spec", "must specify a volume type"));
@@ -228,12 +271,19 @@ pub(super) fn validate_volume_update(before: &Value, after: &Value) -> Vec<Cause
     let mut causes = Vec::new();
     for source in ["csi", "nfs", "hostPath", "local"] {
         if at(before, &["spec", source]) != at(after, &["spec", source]) {
-            causes.push(Cause::forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"));
+            causes.push(Cause::forbidden(
+                "spec.persistentvolumesource",
+                "spec.persistentvolumesource is immutable after creation",
+            ));
             break;
         }
     }
     if at(before, &["spec", "volumeMode"]) != at(after, &["spec", "volumeMode"]) {
-        causes.push(Cause::invalid("spec.volumeMode", at(after, &["spec", "volumeMode"]).unwrap_or(&Value::Null), "field is immutable"));
+        causes.push(Cause::invalid(
+            "spec.volumeMode",
+            at(after, &["spec", "volumeMode"]).unwrap_or(&Value::Null),
+            "field is immutable",
+        ));
     }
     causes
 }
@@ -249,7 +299,11 @@ pub(super) fn validate_class_update(before: &Value, after: &Value) -> Vec<Cause>
     }
     for field in ["reclaimPolicy", "volumeBindingMode"] {
         if at(before, &[field]) != at(after, &[field]) {
-            let detail = if field == "reclaimPolicy" { "updates to reclaimPolicy are forbidden." } else { "field is immutable" };
+            let detail = if field == "reclaimPolicy" {
+                "updates to reclaimPolicy are forbidden."
+            } else {
+                "field is immutable"
+            };
             causes.push(if field == "reclaimPolicy" {
                 Cause::forbidden(field, detail)
             } else {

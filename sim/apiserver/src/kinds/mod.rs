@@ -55,7 +55,8 @@ pub(crate) fn fill_new(state: &mut State, resource: &Resource, object: &mut Valu
             set(object, &["status"], serde_json::json!({"phase": "Active"}));
             Ok(())
         }
-        ("batch", "jobs" | "cronjobs") | ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => {
+        ("batch", "jobs" | "cronjobs")
+        | ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => {
             set(object, &["status"], serde_json::json!({}));
             Ok(())
         }
@@ -96,10 +97,18 @@ pub(crate) fn validate_new(resource: &Resource, object: &Value) -> Vec<Cause> {
 }
 
 /// Adjusts an update before it is checked; may refuse it.
-pub(crate) fn prepare_update(state: &State, resource: &Resource, subresource: &str, before: &Value, object: &mut Value) -> Result<(), Failure> {
+pub(crate) fn prepare_update(
+    state: &State,
+    resource: &Resource,
+    subresource: &str,
+    before: &Value,
+    object: &mut Value,
+) -> Result<(), Failure> {
     match (resource.group.as_str(), resource.plural.as_str()) {
         _ if resource.custom.is_some() => Ok(()),
-        ("", "persistentvolumeclaims") if subresource.is_empty() => claim::check_resize(state, before, object),
+        ("", "persistentvolumeclaims") if subresource.is_empty() => {
+            claim::check_resize(state, before, object)
+        }
         ("", "persistentvolumes") if subresource == "status" => {
             claim::note_phase(state, before, object);
             Ok(())
@@ -114,7 +123,12 @@ pub(crate) fn prepare_update(state: &State, resource: &Resource, subresource: &s
 }
 
 /// Checks an update against the stored object.
-pub(crate) fn validate_update(resource: &Resource, subresource: &str, before: &Value, object: &Value) -> Vec<Cause> {
+pub(crate) fn validate_update(
+    resource: &Resource,
+    subresource: &str,
+    before: &Value,
+    object: &Value,
+) -> Vec<Cause> {
     if resource.custom.is_some() || subresource == "status" {
         return Vec::new();
     }

@@ -63,7 +63,16 @@ pub(super) fn default_spec(object: &mut Value, path: &[&str]) {
 /// Go leaves empty lists and maps of these fields out when it writes them.
 fn drop_empty_lists(spec: &mut Value) {
     if let Some(spec) = spec.as_object_mut() {
-        let omitted = ["volumes", "initContainers", "imagePullSecrets", "tolerations", "hostAliases", "nodeSelector", "topologySpreadConstraints", "readinessGates"];
+        let omitted = [
+            "volumes",
+            "initContainers",
+            "imagePullSecrets",
+            "tolerations",
+            "hostAliases",
+            "nodeSelector",
+            "topologySpreadConstraints",
+            "readinessGates",
+        ];
         spec.retain(|key, value| !(omitted.contains(&key.as_str()) && is_empty(value)));
         spec.retain(|_, value| !value.is_null());
     }
@@ -113,7 +122,12 @@ fn default_container(container: &mut Value, is_on_host: bool) {
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = container.get_mut(probe).filter(|probe| probe.is_object()) {
-            for (field, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+            for (field, value) in [
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ] {
                 default(probe, &[field], value);
             }
             if at(probe, &["httpGet"]).is_some() {
@@ -157,7 +171,10 @@ pub(super) fn fill_new(state: &mut State, pod: &mut Value) -> Result<(), Failure
     set(pod, &["spec", "serviceAccount"], account.clone());
     let accounts = state.resource("v1", "ServiceAccount")?;
     let Some(found) = state.store.get(&accounts, &namespace, &account).cloned() else {
-        let why = format!("error looking up service account {namespace}/{account}: serviceaccount {} not found", quoted(&account));
+        let why = format!(
+            "error looking up service account {namespace}/{account}: serviceaccount {} not found",
+            quoted(&account)
+        );
         return Err(Failure::forbidden("", "pods", access::name(pod), &why));
     };
     let wants_token = at(pod, &["spec", "automountServiceAccountToken"])
@@ -199,7 +216,9 @@ pub(super) fn fill_new(state: &mut State, pod: &mut Value) -> Result<(), Failure
 }
 
 fn mount_token(state: &mut State, pod: &mut Value) {
-    let is_mounted = |container: &Value| list(container, &["volumeMounts"]).iter().any(|mount| text(mount, &["mountPath"]) == TOKEN_MOUNT);
+    let is_mounted = |container: &Value| {
+        list(container, &["volumeMounts"]).iter().any(|mount| text(mount, &["mountPath"]) == TOKEN_MOUNT)
+    };
     let containers = ["containers", "initContainers"].iter().flat_map(|field| list(pod, &["spec", field]));
     if containers.clone().count() == 0 || containers.clone().all(is_mounted) {
         return;
@@ -242,7 +261,11 @@ fn tolerate_node_trouble(pod: &mut Value) {
                 && matches!(text(toleration, &["effect"]), "NoExecute" | "")
         });
         if !is_tolerated && let Some(spec) = pod.get_mut("spec") {
-            push(spec, "tolerations", json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+            push(
+                spec,
+                "tolerations",
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}),
+            );
         }
     }
 }
@@ -255,7 +278,10 @@ fn quality(pod: &Value) -> &'static str {
         let all = at(container, &["resources", part]).and_then(Value::as_object).cloned().unwrap_or_default();
         all.into_iter().filter(|(name, _)| name == "cpu" || name == "memory").collect()
     };
-    if containers.iter().all(|container| part(container, "requests").is_empty() && part(container, "limits").is_empty()) {
+    if containers
+        .iter()
+        .all(|container| part(container, "requests").is_empty() && part(container, "limits").is_empty())
+    {
         return "BestEffort";
     }
     let is_guaranteed = containers.iter().all(|container| {
@@ -288,7 +314,9 @@ pub(super) fn validate_spec(spec: &Value, path: &str) -> Vec<Cause> {
                 causes.push(Cause::required(format!("{at}.name"), ""));
             } else {
                 let wrong = crate::validate::label(name);
-                causes.extend(wrong.iter().map(|detail| Cause::invalid(format!("{at}.name"), &json!(name), detail)));
+                causes.extend(
+                    wrong.iter().map(|detail| Cause::invalid(format!("{at}.name"), &json!(name), detail)),
+                );
             }
             if names.contains(&name) {
                 causes.push(Cause::duplicate(format!("{at}.name"), &json!(name)));
@@ -330,7 +358,9 @@ pub(super) fn validate_update(before: &Value, after: &Value) -> Vec<Cause> {
                 access::remove(container, &["imagePullPolicy"]);
             }
         }
-        for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"] {
+        for field in
+            ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"]
+        {
             access::remove(&mut spec, &[field]);
         }
         spec
@@ -346,7 +376,9 @@ pub(super) fn validate_update(before: &Value, after: &Value) -> Vec<Cause> {
 
 /// The seconds that a pod gets to end.
 pub(super) fn grace_period(pod: &Value, asked: Option<i64>) -> i64 {
-    let is_idle = text(pod, &["spec", "nodeName"]).is_empty() || matches!(text(pod, &["status", "phase"]), "Succeeded" | "Failed");
-    let grace = asked.or_else(|| number(pod, &["spec", "terminationGracePeriodSeconds"])).unwrap_or(30).max(0);
+    let is_idle = text(pod, &["spec", "nodeName"]).is_empty()
+        || matches!(text(pod, &["status", "phase"]), "Succeeded" | "Failed");
+    let grace =
+        asked.or_else(|| number(pod, &["spec", "terminationGracePeriodSeconds"])).unwrap_or(30).max(0);
     if is_idle { 0 } else { grace }
 }

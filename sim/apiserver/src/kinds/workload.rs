@@ -65,7 +65,11 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
             let labels = at(object, &["spec", "template", "metadata", "labels"]);
             if !label_selector_matches(selector, labels) {
                 let shown = labels.cloned().unwrap_or_else(|| json!({}));
-                causes.push(Cause::invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`"));
+                causes.push(Cause::invalid(
+                    "spec.template.metadata.labels",
+                    &shown,
+                    "`selector` does not match template `labels`",
+                ));
             }
         }
     }
@@ -73,7 +77,11 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
     causes.extend(pod::validate_spec(template, "spec.template.spec"));
     if text(template, &["restartPolicy"]) != "Always" && !template.is_null() {
         let supported = ["Always".to_owned()];
-        causes.push(Cause::unsupported("spec.template.spec.restartPolicy", &json!(text(template, &["restartPolicy"])), &supported));
+        causes.push(Cause::unsupported(
+            "spec.template.spec.restartPolicy",
+            &json!(text(template, &["restartPolicy"])),
+            &supported,
+        ));
     }
     causes
 }
@@ -83,7 +91,15 @@ pub(super) fn validate_update(resource: &Resource, before: &Value, after: &Value
     let mut causes = Vec::new();
     if resource.plural == "statefulsets" {
         let mut frozen = before["spec"].clone();
-        for field in ["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"] {
+        for field in [
+            "replicas",
+            "ordinals",
+            "template",
+            "updateStrategy",
+            "revisionHistoryLimit",
+            "persistentVolumeClaimRetentionPolicy",
+            "minReadySeconds",
+        ] {
             crate::access::copy(&after["spec"], &mut frozen, &[field]);
         }
         if frozen != after["spec"] {
@@ -92,7 +108,11 @@ pub(super) fn validate_update(resource: &Resource, before: &Value, after: &Value
     } else if resource.plural != "controllerrevisions" {
         let selector = at(after, &["spec", "selector"]);
         if selector != at(before, &["spec", "selector"]) {
-            causes.push(Cause::invalid("spec.selector", selector.unwrap_or(&Value::Null), "field is immutable"));
+            causes.push(Cause::invalid(
+                "spec.selector",
+                selector.unwrap_or(&Value::Null),
+                "field is immutable",
+            ));
         }
     }
     causes

@@ -60,7 +60,13 @@ impl Schema {
         let flag = |key: &str| source.get(key).and_then(Value::as_bool).unwrap_or(false);
         let count = |key: &str| source.get(key).and_then(Value::as_u64);
         let number = |key: &str| source.get(key).and_then(Value::as_f64);
-        let many = |key: &str| source.get(key).and_then(Value::as_array).map(|all| all.iter().map(Self::parse).collect()).unwrap_or_default();
+        let many = |key: &str| {
+            source
+                .get(key)
+                .and_then(Value::as_array)
+                .map(|all| all.iter().map(Self::parse).collect())
+                .unwrap_or_default()
+        };
         let words = |key: &str| -> Vec<String> {
             source
                 .get(key)
@@ -82,7 +88,10 @@ impl Schema {
                 .map(|all| all.iter().map(|(name, schema)| (name.clone(), Self::parse(schema))).collect())
                 .unwrap_or_default(),
             additional,
-            items: source.get("items").filter(|items| items.is_object()).map(|items| Box::new(Self::parse(items))),
+            items: source
+                .get("items")
+                .filter(|items| items.is_object())
+                .map(|items| Box::new(Self::parse(items))),
             preserves_unknown: flag("x-kubernetes-preserve-unknown-fields"),
             is_embedded_resource: flag("x-kubernetes-embedded-resource"),
             is_int_or_string: flag("x-kubernetes-int-or-string"),
@@ -156,7 +165,12 @@ impl Schema {
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
                     for (index, item) in items.iter_mut().enumerate() {
-                        schema.prune_at(item, &format!("{path}[{index}]"), schema.is_embedded_resource, unknown);
+                        schema.prune_at(
+                            item,
+                            &format!("{path}[{index}]"),
+                            schema.is_embedded_resource,
+                            unknown,
+                        );
                     }
                 }
             }
@@ -240,32 +254,85 @@ mod tests {
     fn wrong_values_are_named_as_the_real_server_names_them() {
         check(&json!({"size": 1}), &[]);
         check(&json!({}), &["spec.size: Required value"]);
-        check(&json!({"size": 0}), &["spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"]);
-        check(&json!({"size": 10}), &["spec.size: Invalid value: 10: spec.size in body should be less than or equal to 9"]);
-        check(&json!({"size": "1"}), &[r#"spec.size: Invalid value: "string": spec.size in body must be of type integer: "string""#]);
-        check(&json!({"size": 1, "mode": "Foo"}), &[r#"spec.mode: Unsupported value: "Foo": supported values: "Direct", "None""#]);
-        check(&json!({"size": 1, "mode": null}), &[r#"spec.mode: Invalid value: "null": spec.mode in body must be of type string: "null""#]);
+        check(
+            &json!({"size": 0}),
+            &["spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"],
+        );
+        check(
+            &json!({"size": 10}),
+            &["spec.size: Invalid value: 10: spec.size in body should be less than or equal to 9"],
+        );
+        check(
+            &json!({"size": "1"}),
+            &[r#"spec.size: Invalid value: "string": spec.size in body must be of type integer: "string""#],
+        );
+        check(
+            &json!({"size": 1, "mode": "Foo"}),
+            &[r#"spec.mode: Unsupported value: "Foo": supported values: "Direct", "None""#],
+        );
+        check(
+            &json!({"size": 1, "mode": null}),
+            &[r#"spec.mode: Invalid value: "null": spec.mode in body must be of type string: "null""#],
+        );
         check(&json!({"size": 1, "port": 80, "capacity": "5Gi"}), &[]);
         check(&json!({"size": 1, "capacity": 5}), &[]);
-        check(&json!({"size": 1, "port": true}), &[r#"spec.port: Invalid value: "boolean": spec.port in body must be of type integer,string: "boolean""#]);
-        check(&json!({"size": 1, "capacity": "5Xi"}), &[r#"spec.capacity: Invalid value: "5Xi": spec.capacity in body should match '^[0-9]+(Mi|Gi)?$'"#]);
+        check(
+            &json!({"size": 1, "port": true}),
+            &[
+                r#"spec.port: Invalid value: "boolean": spec.port in body must be of type integer,string: "boolean""#,
+            ],
+        );
+        check(
+            &json!({"size": 1, "capacity": "5Xi"}),
+            &[
+                r#"spec.capacity: Invalid value: "5Xi": spec.capacity in body should match '^[0-9]+(Mi|Gi)?$'"#,
+            ],
+        );
         check(&json!({"size": 1, "when": "2026-01-01T00:00:00Z"}), &[]);
-        check(&json!({"size": 1, "when": "today"}), &[r#"spec.when: Invalid value: "today": spec.when in body must be of type date-time: "today""#]);
-        check(&json!({"size": 1, "name": "a"}), &[r#"spec.name: Invalid value: "a": spec.name in body should be at least 2 chars long"#]);
+        check(
+            &json!({"size": 1, "when": "today"}),
+            &[r#"spec.when: Invalid value: "today": spec.when in body must be of type date-time: "today""#],
+        );
+        check(
+            &json!({"size": 1, "name": "a"}),
+            &[r#"spec.name: Invalid value: "a": spec.name in body should be at least 2 chars long"#],
+        );
         check(&json!({"size": 1, "name": "abcde"}), &["spec.name: Too long: may not be more than 4 bytes"]);
-        check(&json!({"size": 1, "name": "bcd"}), &[r#"spec.name: Invalid value: "bcd": spec.name in body should match '^a'"#]);
-        check(&json!({"size": 1, "list": []}), &["spec.list: Invalid value: []: spec.list in body should have at least 1 items"]);
-        check(&json!({"size": 1, "list": [{}, {}, {}]}), &["spec.list: Too many: 3: must have at most 2 items"]);
-        check(&json!({"size": 1, "list": [{"on": "x"}]}), &[r#"spec.list[0].on: Invalid value: "string": spec.list[0].on in body must be of type boolean: "string""#]);
+        check(
+            &json!({"size": 1, "name": "bcd"}),
+            &[r#"spec.name: Invalid value: "bcd": spec.name in body should match '^a'"#],
+        );
+        check(
+            &json!({"size": 1, "list": []}),
+            &["spec.list: Invalid value: []: spec.list in body should have at least 1 items"],
+        );
+        check(
+            &json!({"size": 1, "list": [{}, {}, {}]}),
+            &["spec.list: Too many: 3: must have at most 2 items"],
+        );
+        check(
+            &json!({"size": 1, "list": [{"on": "x"}]}),
+            &[
+                r#"spec.list[0].on: Invalid value: "string": spec.list[0].on in body must be of type boolean: "string""#,
+            ],
+        );
         check(&json!({"size": 1, "tags": ["a", "a"]}), &[r#"spec.tags[1]: Duplicate value: "a""#]);
-        check(&json!({"size": 1, "labels": {"a": 1}}), &[r#"spec.labels.a: Invalid value: "integer": spec.labels.a in body must be of type string: "integer""#]);
+        check(
+            &json!({"size": 1, "labels": {"a": 1}}),
+            &[
+                r#"spec.labels.a: Invalid value: "integer": spec.labels.a in body must be of type string: "integer""#,
+            ],
+        );
     }
 
     #[test]
     fn unknown_fields_are_pruned_where_the_schema_does_not_keep_them() {
         let mut object = json!({"kind": "K", "metadata": {"x": 1}, "spec": {"a": 1, "list": [{"b": 1}], "labels": {"c": "d"}, "free": {"e": {"f": 1}}}});
         assert_eq!(schema().prune(&mut object), ["spec.a", "spec.list[0].b"]);
-        assert_eq!(object, json!({"kind": "K", "metadata": {"x": 1}, "spec": {"list": [{}], "labels": {"c": "d"}, "free": {"e": {"f": 1}}}}));
+        assert_eq!(
+            object,
+            json!({"kind": "K", "metadata": {"x": 1}, "spec": {"list": [{}], "labels": {"c": "d"}, "free": {"e": {"f": 1}}}})
+        );
     }
 
     #[test]

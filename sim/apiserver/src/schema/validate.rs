@@ -35,7 +35,9 @@ impl Schema {
         }
         match value {
             Value::String(text) => self.validate_text(text, value, path, causes),
-            Value::Number(number) => self.validate_number(number.as_f64().unwrap_or(f64::NAN), value, path, causes),
+            Value::Number(number) => {
+                self.validate_number(number.as_f64().unwrap_or(f64::NAN), value, path, causes)
+            }
             Value::Array(items) => self.validate_items(items, value, path, causes),
             Value::Object(map) => {
                 for name in &rules.required {
@@ -45,7 +47,10 @@ impl Schema {
                 }
                 let count = map.len() as u64;
                 if rules.min_properties.is_some_and(|least| count < least) {
-                    let detail = format!("{shown} in body should have at least {} properties", rules.min_properties.unwrap_or(0));
+                    let detail = format!(
+                        "{shown} in body should have at least {} properties",
+                        rules.min_properties.unwrap_or(0)
+                    );
                     causes.push(Cause::invalid(path, value, &detail));
                 }
                 if let Some(most) = rules.max_properties.filter(|most| count > *most) {
@@ -78,7 +83,9 @@ impl Schema {
             "array" => value.is_array(),
             "string" => value.is_string(),
             "boolean" => value.is_boolean(),
-            "integer" => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0),
+            "integer" => {
+                value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
+            }
             "number" => value.is_number(),
             _ => true,
         };
@@ -89,7 +96,11 @@ impl Schema {
         let rules = &self.rules;
         let length = text.chars().count() as u64;
         if let Some(least) = rules.min_length.filter(|least| length < *least) {
-            causes.push(Cause::invalid(path, value, &format!("{path} in body should be at least {least} chars long")));
+            causes.push(Cause::invalid(
+                path,
+                value,
+                &format!("{path} in body should be at least {least} chars long"),
+            ));
         }
         if let Some(most) = rules.max_length.filter(|most| length > *most) {
             causes.push(Cause::too_long(path, most));
@@ -106,7 +117,9 @@ impl Schema {
                 use base64::Engine as _;
                 base64::engine::general_purpose::STANDARD.decode(text).is_ok()
             }
-            "uuid" => text.len() == 36 && text.chars().all(|letter| letter == '-' || letter.is_ascii_hexdigit()),
+            "uuid" => {
+                text.len() == 36 && text.chars().all(|letter| letter == '-' || letter.is_ascii_hexdigit())
+            }
             "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
             "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
             _ => true,
@@ -123,20 +136,32 @@ impl Schema {
             let is_low = if rules.is_exclusive_minimum { number <= least } else { number < least };
             if is_low {
                 let or_equal = if rules.is_exclusive_minimum { "" } else { " or equal to" };
-                causes.push(Cause::invalid(path, value, &format!("{path} in body should be greater than{or_equal} {least}")));
+                causes.push(Cause::invalid(
+                    path,
+                    value,
+                    &format!("{path} in body should be greater than{or_equal} {least}"),
+                ));
             }
         }
         if let Some(most) = rules.maximum {
             let is_high = if rules.is_exclusive_maximum { number >= most } else { number > most };
             if is_high {
                 let or_equal = if rules.is_exclusive_maximum { "" } else { " or equal to" };
-                causes.push(Cause::invalid(path, value, &format!("{path} in body should be less than{or_equal} {most}")));
+                causes.push(Cause::invalid(
+                    path,
+                    value,
+                    &format!("{path} in body should be less than{or_equal} {most}"),
+                ));
             }
         }
         if let Some(step) = rules.multiple_of
             && (number / step).fract() != 0.0
         {
-            causes.push(Cause::invalid(path, value, &format!("{path} in body should be a multiple of {step}")));
+            causes.push(Cause::invalid(
+                path,
+                value,
+                &format!("{path} in body should be a multiple of {step}"),
+            ));
         }
     }
 
@@ -144,7 +169,11 @@ impl Schema {
         let rules = &self.rules;
         let count = items.len() as u64;
         if let Some(least) = rules.min_items.filter(|least| count < *least) {
-            causes.push(Cause::invalid(path, value, &format!("{path} in body should have at least {least} items")));
+            causes.push(Cause::invalid(
+                path,
+                value,
+                &format!("{path} in body should have at least {least} items"),
+            ));
         }
         if let Some(most) = rules.max_items.filter(|most| count > *most) {
             causes.push(Cause::too_many(path, items.len(), most));
@@ -157,14 +186,19 @@ impl Schema {
             let is_repeated = match self.list_type.as_str() {
                 "set" => items[..index].contains(item),
                 "map" => {
-                    let keys = |item: &Value| -> Vec<Option<Value>> { self.list_map_keys.iter().map(|key| item.get(key).cloned()).collect() };
+                    let keys = |item: &Value| -> Vec<Option<Value>> {
+                        self.list_map_keys.iter().map(|key| item.get(key).cloned()).collect()
+                    };
                     items[..index].iter().any(|other| keys(other) == keys(item))
                 }
                 _ => false,
             };
             if is_repeated {
                 let shown = if self.list_type == "map" {
-                    self.list_map_keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect()
+                    self.list_map_keys
+                        .iter()
+                        .filter_map(|key| Some((key.clone(), item.get(key)?.clone())))
+                        .collect()
                 } else {
                     item.clone()
                 };
@@ -189,9 +223,13 @@ impl Schema {
         }
         if !rules.one_of.is_empty() {
             match rules.one_of.iter().filter(|schema| fits(schema)).count() {
-                0 => refuse(format!("\"{path}\" must validate one and only one schema (oneOf). Found none valid")),
+                0 => refuse(format!(
+                    "\"{path}\" must validate one and only one schema (oneOf). Found none valid"
+                )),
                 1 => {}
-                _ => refuse(format!("\"{path}\" must validate one and only one schema (oneOf). Found more than one valid")),
+                _ => refuse(format!(
+                    "\"{path}\" must validate one and only one schema (oneOf). Found more than one valid"
+                )),
             }
         }
         if rules.not.as_deref().is_some_and(fits) {

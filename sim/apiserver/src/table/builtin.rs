@@ -44,10 +44,21 @@ pub(super) fn columns(resource: &Resource) -> &'static [(&'static str, i64)] {
         ("apps", "statefulsets") => &[("Ready", 0), ("Age", 0)],
         ("apps", "daemonsets" | "replicasets") => &[("Desired", 0), ("Current", 0), ("Ready", 0), ("Age", 0)],
         ("batch", "jobs") => &[("Status", 0), ("Completions", 0), ("Duration", 0), ("Age", 0)],
-        ("batch", "cronjobs") => &[("Schedule", 0), ("Timezone", 0), ("Suspend", 0), ("Active", 0), ("Last Schedule", 0), ("Age", 0)],
-        ("storage.k8s.io", "storageclasses") => {
-            &[("Provisioner", 0), ("ReclaimPolicy", 0), ("VolumeBindingMode", 0), ("AllowVolumeExpansion", 0), ("Age", 0)]
-        }
+        ("batch", "cronjobs") => &[
+            ("Schedule", 0),
+            ("Timezone", 0),
+            ("Suspend", 0),
+            ("Active", 0),
+            ("Last Schedule", 0),
+            ("Age", 0),
+        ],
+        ("storage.k8s.io", "storageclasses") => &[
+            ("Provisioner", 0),
+            ("ReclaimPolicy", 0),
+            ("VolumeBindingMode", 0),
+            ("AllowVolumeExpansion", 0),
+            ("Age", 0),
+        ],
         ("coordination.k8s.io", "leases") => &[("Holder", 0), ("Age", 0)],
         ("apiextensions.k8s.io", _) => &[("Created At", 0)],
         _ => &[("Age", 0)],
@@ -68,7 +79,8 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "pods") => {
             let statuses = list(object, &["status", "containerStatuses"]);
-            let up = statuses.iter().filter(|status| at(status, &["ready"]) == Some(&Value::Bool(true))).count();
+            let up =
+                statuses.iter().filter(|status| at(status, &["ready"]) == Some(&Value::Bool(true))).count();
             let restarts: i64 = statuses.iter().filter_map(|status| number(status, &["restartCount"])).sum();
             vec![
                 format!("{up}/{}", list(object, &["spec", "containers"]).len()),
@@ -81,9 +93,9 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         }
         ("", "namespaces") => vec![word(&["status", "phase"]), born],
         ("", "nodes") => {
-            let is_ready = list(object, &["status", "conditions"])
-                .iter()
-                .any(|condition| text(condition, &["type"]) == "Ready" && text(condition, &["status"]) == "True");
+            let is_ready = list(object, &["status", "conditions"]).iter().any(|condition| {
+                text(condition, &["type"]) == "Ready" && text(condition, &["status"]) == "True"
+            });
             let mut status = if is_ready { "Ready" } else { "NotReady" }.to_owned();
             if at(object, &["spec", "unschedulable"]) == Some(&Value::Bool(true)) {
                 status.push_str(",SchedulingDisabled");
@@ -104,9 +116,13 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         ("", "events") => event(object, now),
         ("", "persistentvolumeclaims") => {
             let is_bound = !text(object, &["spec", "volumeName"]).is_empty();
-            let status = if is_deleting(object) { "Terminating".to_owned() } else { word(&["status", "phase"]) };
+            let status =
+                if is_deleting(object) { "Terminating".to_owned() } else { word(&["status", "phase"]) };
             let (capacity, modes) = if is_bound {
-                (word(&["status", "capacity", "storage"]), access_modes(list(object, &["status", "accessModes"])))
+                (
+                    word(&["status", "capacity", "storage"]),
+                    access_modes(list(object, &["status", "accessModes"])),
+                )
             } else {
                 (String::new(), String::new())
             };
@@ -115,10 +131,20 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
                 "" => "<unset>",
                 name => name,
             };
-            vec![status, word(&["spec", "volumeName"]), capacity, modes, class, attributes.to_owned(), born, word(&["spec", "volumeMode"])]
+            vec![
+                status,
+                word(&["spec", "volumeName"]),
+                capacity,
+                modes,
+                class,
+                attributes.to_owned(),
+                born,
+                word(&["spec", "volumeMode"]),
+            ]
         }
         ("", "persistentvolumes") => {
-            let status = if is_deleting(object) { "Terminating".to_owned() } else { word(&["status", "phase"]) };
+            let status =
+                if is_deleting(object) { "Terminating".to_owned() } else { word(&["status", "phase"]) };
             let claim = match text(object, &["spec", "claimRef", "name"]) {
                 "" => String::new(),
                 name => format!("{}/{name}", text(object, &["spec", "claimRef", "namespace"])),
@@ -153,7 +179,12 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
             count(&["status", "numberReady"]),
             born,
         ],
-        ("apps", "replicasets") => vec![count(&["spec", "replicas"]), count(&["status", "replicas"]), count(&["status", "readyReplicas"]), born],
+        ("apps", "replicasets") => vec![
+            count(&["spec", "replicas"]),
+            count(&["status", "replicas"]),
+            count(&["status", "readyReplicas"]),
+            born,
+        ],
         ("batch", "jobs") => job(object, now, born),
         ("batch", "cronjobs") => {
             let last = match text(object, &["status", "lastScheduleTime"]) {
@@ -172,7 +203,13 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         }
         ("storage.k8s.io", "storageclasses") => {
             let expands = at(object, &["allowVolumeExpansion"]) == Some(&Value::Bool(true));
-            vec![word(&["provisioner"]), word(&["reclaimPolicy"]), word(&["volumeBindingMode"]), expands.to_string(), born]
+            vec![
+                word(&["provisioner"]),
+                word(&["reclaimPolicy"]),
+                word(&["volumeBindingMode"]),
+                expands.to_string(),
+                born,
+            ]
         }
         ("coordination.k8s.io", "leases") => vec![word(&["spec", "holderIdentity"]), born],
         ("apiextensions.k8s.io", _) => vec![word(&["metadata", "creationTimestamp"])],
@@ -194,7 +231,11 @@ fn access_modes(modes: &[Value]) -> String {
 fn roles(node: &Value) -> String {
     let prefix = "node-role.kubernetes.io/";
     let labels = at(node, &["metadata", "labels"]).and_then(Value::as_object);
-    let roles: Vec<&str> = labels.into_iter().flat_map(|labels| labels.keys()).filter_map(|label| label.strip_prefix(prefix)).collect();
+    let roles: Vec<&str> = labels
+        .into_iter()
+        .flat_map(|labels| labels.keys())
+        .filter_map(|label| label.strip_prefix(prefix))
+        .collect();
     if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") }
 }
 
@@ -214,7 +255,11 @@ fn pod_status(pod: &Value) -> String {
             }
         }
     }
-    if is_deleting(pod) && !matches!(status.as_str(), "Completed" | "Error") { "Terminating".to_owned() } else { status }
+    if is_deleting(pod) && !matches!(status.as_str(), "Completed" | "Error") {
+        "Terminating".to_owned()
+    } else {
+        status
+    }
 }
 
 fn job(object: &Value, now: Timestamp, born: String) -> Vec<String> {
@@ -239,7 +284,10 @@ fn job(object: &Value, now: Timestamp, born: String) -> Vec<String> {
         "Running"
     };
     let succeeded = number(object, &["status", "succeeded"]).unwrap_or(0);
-    let completions = match (number(object, &["spec", "completions"]), number(object, &["spec", "parallelism"]).unwrap_or(0)) {
+    let completions = match (
+        number(object, &["spec", "completions"]),
+        number(object, &["spec", "parallelism"]).unwrap_or(0),
+    ) {
         (Some(wanted), _) => format!("{succeeded}/{wanted}"),
         (None, parallel) if parallel > 1 => format!("{succeeded}/1 of {parallel}"),
         (None, _) => format!("{succeeded}/1"),
@@ -255,9 +303,19 @@ fn job(object: &Value, now: Timestamp, born: String) -> Vec<String> {
 }
 
 fn event(event: &Value, now: Timestamp) -> Vec<String> {
-    let times = [&["series", "lastObservedTime"][..], &["lastTimestamp"], &["eventTime"], &["firstTimestamp"], &["metadata", "creationTimestamp"]];
+    let times = [
+        &["series", "lastObservedTime"][..],
+        &["lastTimestamp"],
+        &["eventTime"],
+        &["firstTimestamp"],
+        &["metadata", "creationTimestamp"],
+    ];
     let last = times.iter().map(|path| text(event, path)).find(|time| !time.is_empty()).unwrap_or_default();
-    let object = format!("{}/{}", text(event, &["involvedObject", "kind"]).to_lowercase(), text(event, &["involvedObject", "name"]));
+    let object = format!(
+        "{}/{}",
+        text(event, &["involvedObject", "kind"]).to_lowercase(),
+        text(event, &["involvedObject", "name"])
+    );
     vec![
         age(last, now),
         text(event, &["type"]).to_owned(),

@@ -14,7 +14,14 @@ use crate::resource::{Column, Resource};
 use crate::shape::{Rows, metadata_of};
 
 /// Renders objects as a table.
-pub(crate) fn render(resource: &Resource, objects: &[&Value], rows: Rows, with_columns: bool, version: &str, now: Timestamp) -> Value {
+pub(crate) fn render(
+    resource: &Resource,
+    objects: &[&Value],
+    rows: Rows,
+    with_columns: bool,
+    version: &str,
+    now: Timestamp,
+) -> Value {
     let listed: Vec<Value> = objects
         .iter()
         .map(|object| {
@@ -81,7 +88,10 @@ fn custom_cell(column: &Column, object: &Value, now: Timestamp) -> Value {
         ("integer" | "number" | "boolean", value) => (*value).clone(),
         (_, Value::String(text)) if found.len() == 1 => json!(text),
         _ => {
-            let parts: Vec<String> = found.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
+            let parts: Vec<String> = found
+                .iter()
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                .collect();
             json!(parts.join(" "))
         }
     }

@@ -35,7 +35,9 @@ pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
 fn name_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     (0..bytes.len())
-        .find(|index| bytes[*index] == b'[' || (bytes[*index] == b'.' && *index > 0 && bytes[*index - 1] != b'\\'))
+        .find(|index| {
+            bytes[*index] == b'[' || (bytes[*index] == b'.' && *index > 0 && bytes[*index - 1] != b'\\')
+        })
         .unwrap_or(bytes.len())
 }
 
@@ -76,7 +78,9 @@ fn bracket<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
             find(item, left).first().is_some_and(|found| match found {
                 Value::String(text) => text == wanted,
                 Value::Bool(flag) => wanted == if *flag { "true" } else { "false" },
-                Value::Number(number) => serde_json::from_str::<serde_json::Number>(wanted).is_ok_and(|wanted| wanted == *number),
+                Value::Number(number) => {
+                    serde_json::from_str::<serde_json::Number>(wanted).is_ok_and(|wanted| wanted == *number)
+                }
                 _ => false,
             })
         };

@@ -15,7 +15,13 @@ use crate::{convert, kinds, managed, validate};
 
 impl State {
     /// Creates an object.
-    pub fn create(&mut self, call: &mut Call, resource: &Arc<Resource>, namespace: &str, object: Value) -> Result<Arc<Stored>, Failure> {
+    pub fn create(
+        &mut self,
+        call: &mut Call,
+        resource: &Arc<Resource>,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Arc<Stored>, Failure> {
         let mut object = object;
         decode(resource, &mut object)?;
         if map_mut(&mut object, &["metadata"]).is_none() {
@@ -31,7 +37,14 @@ impl State {
         let shares_labels = kinds::shares_labels(resource, &object);
         Self::normalise(call, resource, &mut object)?;
         let metadata = map_mut(&mut object, &["metadata"]).unwrap_or_else(|| unreachable!("checked above"));
-        for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        for key in [
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "generation",
+        ] {
             metadata.remove(key);
         }
         if resource.namespaced {
@@ -65,7 +78,9 @@ impl State {
         if self.store.get(resource, namespace, &name).is_some() {
             return Err(Failure::already_exists(&resource.group, &resource.plural, &name));
         }
-        if self.options.managed_fields == ManagedFields::Always || object.pointer("/metadata/managedFields").is_some() {
+        if self.options.managed_fields == ManagedFields::Always
+            || object.pointer("/metadata/managedFields").is_some()
+        {
             managed::track_create(resource, &call.manager, &now, &mut object);
         } else {
             remove(&mut object, &["metadata", "managedFields"]);
@@ -84,7 +99,9 @@ impl State {
                 &resource.group,
                 &resource.plural,
                 name,
-                &format!("unable to create new content in namespace {namespace} because it is being terminated"),
+                &format!(
+                    "unable to create new content in namespace {namespace} because it is being terminated"
+                ),
             );
             failure.details["causes"] = json!([{
                 "reason": "NamespaceTerminating",

@@ -86,8 +86,10 @@ impl State {
         selector: &Selector,
         options: &Delete,
     ) -> Result<Vec<Arc<Stored>>, Failure> {
-        let selected: Vec<Arc<Stored>> =
-            self.store.shelves[resource.shelf].select(selector).map(|(_, stored)| Arc::clone(stored)).collect();
+        let selected: Vec<Arc<Stored>> = self.store.shelves[resource.shelf]
+            .select(selector)
+            .map(|(_, stored)| Arc::clone(stored))
+            .collect();
         for stored in &selected {
             let at = (access::namespace(&stored.value), access::name(&stored.value));
             match self.delete(call, resource, at, options) {
@@ -108,7 +110,9 @@ fn check_preconditions(resource: &Resource, before: &Value, options: &Delete) ->
         if let Some(wanted) = wanted
             && wanted != found
         {
-            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            );
             return Err(Failure::conflict(&resource.group, &resource.plural, access::name(before), &why));
         }
     }
@@ -129,8 +133,10 @@ fn deletion_finalizers(resource: &Resource, object: &Value, propagation: Option<
             Propagation::Background
         }
     });
-    let mut kept: Vec<String> =
-        finalizers(object).filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND).map(str::to_owned).collect();
+    let mut kept: Vec<String> = finalizers(object)
+        .filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND)
+        .map(str::to_owned)
+        .collect();
     match effective {
         Propagation::Background => {}
         Propagation::Foreground => kept.push(FOREGROUND.to_owned()),

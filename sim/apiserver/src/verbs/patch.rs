@@ -31,7 +31,9 @@ impl State {
             Patch::Json(operations) => patch::json(resource, name, &mut object, &operations)?,
             Patch::Merge(change) => {
                 if !change.is_object() {
-                    return Err(Failure::bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}"));
+                    return Err(Failure::bad_request(
+                        "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}",
+                    ));
                 }
                 json_patch::merge(&mut object, &change);
             }
@@ -91,9 +93,15 @@ impl State {
         if let Some(custom) = &resource.custom {
             let unknown = custom.schema.prune(&mut wanted);
             if !unknown.is_empty() {
-                let listed: Vec<String> = unknown.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
+                let listed: Vec<String> =
+                    unknown.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
                 let mut failure = Failure::internal("");
-                failure.message = format!("failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {}", resource.api_version(), resource.kind, listed.join(", "));
+                failure.message = format!(
+                    "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {}",
+                    resource.api_version(),
+                    resource.kind,
+                    listed.join(", ")
+                );
                 return Err(failure);
             }
         }

@@ -29,7 +29,10 @@ impl State {
             return Err(Failure::bad_request(if access::name(&object).is_empty() {
                 "name must be provided".to_owned()
             } else {
-                format!("the name of the object ({}) does not match the name on the URL ({name})", access::name(&object))
+                format!(
+                    "the name of the object ({}) does not match the name on the URL ({name})",
+                    access::name(&object)
+                )
             }));
         }
         place_in_namespace(resource, namespace, &mut object)?;
@@ -64,7 +67,15 @@ impl State {
         if map_mut(&mut object, &["metadata"]).is_none() {
             return Err(Failure::bad_request("metadata must be an object"));
         }
-        for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink", "generateName"] {
+        for key in [
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "selfLink",
+            "generateName",
+        ] {
             copy(before, &mut object, &["metadata", key]);
         }
         set(&mut object, &["metadata", "resourceVersion"], old.version.to_string());
@@ -112,7 +123,9 @@ impl State {
     ) {
         if let Some(applied) = applied {
             managed::track_apply(resource, applied, subresource, now, before, object);
-        } else if self.options.managed_fields == ManagedFields::Always || at(before, &["metadata", "managedFields"]).is_some() {
+        } else if self.options.managed_fields == ManagedFields::Always
+            || at(before, &["metadata", "managedFields"]).is_some()
+        {
             managed::track_update(resource, &call.manager, subresource, now, before, object);
         } else {
             remove(object, &["metadata", "managedFields"]);
@@ -125,7 +138,10 @@ fn check_still_same(resource: &Resource, before: &Value, object: &Value) -> Resu
     let name = access::name(before);
     let given = access::uid(object);
     if !given.is_empty() && given != access::uid(before) {
-        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {}", access::uid(before));
+        let why = format!(
+            "Precondition failed: UID in precondition: {given}, UID in object meta: {}",
+            access::uid(before)
+        );
         return Err(Failure::conflict(&resource.group, &resource.plural, name, &why));
     }
     let given = text(object, &["metadata", "resourceVersion"]);
@@ -167,10 +183,15 @@ fn isolate(resource: &Resource, subresource: &str, before: &Value, object: &mut 
 
 /// Whether anything but metadata (and a status with a subresource of its own) changed.
 fn differs_in_spec(resource: &Resource, before: &Value, after: &Value) -> bool {
-    if resource.custom.is_none() && !resource.group.starts_with("admissionregistration") && before.get("spec").is_some() {
+    if resource.custom.is_none()
+        && !resource.group.starts_with("admissionregistration")
+        && before.get("spec").is_some()
+    {
         return before.get("spec") != after.get("spec");
     }
-    let ignored = |key: &str| matches!(key, "metadata" | "apiVersion" | "kind") || (key == "status" && resource.has_status);
+    let ignored = |key: &str| {
+        matches!(key, "metadata" | "apiVersion" | "kind") || (key == "status" && resource.has_status)
+    };
     let rest = |object: &Value| -> Map<String, Value> {
         let map = object.as_object().cloned().unwrap_or_default();
         map.into_iter().filter(|(key, _)| !ignored(key)).collect()

@@ -2,7 +2,9 @@
 
 use apiserver::{ApiServer, Sequencing};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
 use kube::{Api, Discovery};
 use serde_json::{Value, json};
 
@@ -45,7 +47,9 @@ async fn register(server: &ApiServer) -> Api<DynamicObject> {
     let definition = serde_json::from_value(definition()).expect("definition");
     let created = definitions.create(&PostParams::default(), &definition).await.expect("registered");
     let conditions = created.status.and_then(|status| status.conditions).expect("conditions");
-    assert!(conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True"));
+    assert!(
+        conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+    );
     let kind = GroupVersionKind::gvk("volsync.backube", "v1alpha1", "ReplicationSource");
     Api::default_namespaced_with(client, &ApiResource::from_gvk(&kind))
 }
@@ -67,14 +71,21 @@ async fn a_definition_makes_its_endpoints_live_and_its_schema_law() {
     let discovery = Discovery::new(client(&server, "one")).run().await.expect("discovery");
     assert!(discovery.has_group("volsync.backube"));
 
-    let (code, message) = refused(sources.create(&PostParams::default(), &source(&json!({"kopia": {"copyMethod": "Foo"}}))).await);
+    let (code, message) = refused(
+        sources.create(&PostParams::default(), &source(&json!({"kopia": {"copyMethod": "Foo"}}))).await,
+    );
     assert_eq!(code, 422);
-    assert_eq!(message, r#"ReplicationSource.volsync.backube "x" is invalid: spec.kopia.copyMethod: Unsupported value: "Foo": supported values: "Direct", "None", "Clone", "Snapshot""#);
+    assert_eq!(
+        message,
+        r#"ReplicationSource.volsync.backube "x" is invalid: spec.kopia.copyMethod: Unsupported value: "Foo": supported values: "Direct", "None", "Clone", "Snapshot""#
+    );
 
     let unknown = source(&json!({"kopia": {"copyMethod": "Clone", "snapshotClassName": "a"}, "other": 1}));
-    let strict = http::Request::post("/apis/volsync.backube/v1alpha1/namespaces/default/replicationsources?fieldValidation=Strict")
-        .body(serde_json::to_vec(&unknown).expect("text"))
-        .expect("request");
+    let strict = http::Request::post(
+        "/apis/volsync.backube/v1alpha1/namespaces/default/replicationsources?fieldValidation=Strict",
+    )
+    .body(serde_json::to_vec(&unknown).expect("text"))
+    .expect("request");
     let (code, message) = refused(client(&server, "one").request::<DynamicObject>(strict).await);
     assert_eq!(code, 400);
     assert!(message.contains(r#"strict decoding error: unknown field "spec.kopia.snapshotClassName", unknown field "spec.other""#), "{message}");
@@ -92,21 +103,29 @@ async fn status_has_its_own_door() {
     let created = sources.create(&PostParams::default(), &object).await.expect("created");
     assert_eq!(created.data.get("status"), None);
     let patch = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"sourcePVC": "b"}, "status": {"lastSyncTime": "2026-01-02T00:00:00Z"}});
-    let patched = sources.patch_status("x", &PatchParams::default(), &Patch::Merge(&patch)).await.expect("patched");
+    let patched =
+        sources.patch_status("x", &PatchParams::default(), &Patch::Merge(&patch)).await.expect("patched");
     assert_eq!(patched.data["spec"]["sourcePVC"], "a");
     assert_eq!(patched.data["status"]["lastSyncTime"], "2026-01-02T00:00:00Z");
     assert_eq!((patched.metadata.generation, patched.metadata.labels), (Some(1), None));
     let wrong = json!({"status": {"lastSyncTime": "soon"}});
-    let (code, message) = refused(sources.patch_status("x", &PatchParams::default(), &Patch::Merge(&wrong)).await);
+    let (code, message) =
+        refused(sources.patch_status("x", &PatchParams::default(), &Patch::Merge(&wrong)).await);
     assert_eq!(code, 422);
     assert!(message.contains("status.lastSyncTime in body must be of type date-time"), "{message}");
-    let changed = sources.patch("x", &PatchParams::default(), &Patch::Merge(json!({"spec": {"sourcePVC": "c"}}))).await.expect("patched");
+    let changed = sources
+        .patch("x", &PatchParams::default(), &Patch::Merge(json!({"spec": {"sourcePVC": "c"}})))
+        .await
+        .expect("patched");
     assert_eq!(changed.metadata.generation, Some(2));
     let mut blind = changed.clone();
     blind.metadata.resource_version = None;
     let (code, message) = refused(sources.replace("x", &PostParams::default(), &blind).await);
     assert_eq!(code, 422);
-    assert_eq!(message, r#"ReplicationSource.volsync.backube "x" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"#);
+    assert_eq!(
+        message,
+        r#"ReplicationSource.volsync.backube "x" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"#
+    );
     let strategic = sources.patch("x", &PatchParams::default(), &Patch::Strategic(json!({"spec": {}}))).await;
     assert_eq!(refused(strategic).0, 415);
 }
@@ -117,7 +136,10 @@ async fn a_deleted_definition_takes_its_objects_along() {
     let sources = register(&server).await;
     sources.create(&PostParams::default(), &source(&json!({}))).await.expect("created");
     let definitions: Api<CustomResourceDefinition> = Api::all(client(&server, "one"));
-    definitions.delete("replicationsources.volsync.backube", &DeleteParams::default()).await.expect("deleted");
+    definitions
+        .delete("replicationsources.volsync.backube", &DeleteParams::default())
+        .await
+        .expect("deleted");
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(refused(sources.list(&ListParams::default()).await).0, 404);
     assert_eq!(refused(definitions.get("replicationsources.volsync.backube").await).0, 404);

@@ -19,9 +19,7 @@ const START: i64 = 1_767_225_600;
 /// A server whose clock is the paused clock of the runtime.
 fn server(sequencing: Sequencing) -> ApiServer {
     let begin = tokio::time::Instant::now();
-    let now = move || {
-        Timestamp::from_second(START).expect("a time") + (tokio::time::Instant::now() - begin)
-    };
+    let now = move || Timestamp::from_second(START).expect("a time") + (tokio::time::Instant::now() - begin);
     let mut options = Options::new(Arc::new(now), 7).sequencing(sequencing);
     options.history = 64;
     ApiServer::new(options)

@@ -71,7 +71,10 @@ async fn a_write_that_changes_nothing_is_no_write() {
     let created = maps.create(&PostParams::default(), &config("x")).await.expect("created");
     let again = maps.replace("x", &PostParams::default(), &created).await.expect("replaced");
     assert_eq!(again.metadata.resource_version, created.metadata.resource_version);
-    let patched = maps.patch("x", &PatchParams::default(), &Patch::Merge(json!({"data": {"a": "1"}}))).await.expect("patched");
+    let patched = maps
+        .patch("x", &PatchParams::default(), &Patch::Merge(json!({"data": {"a": "1"}})))
+        .await
+        .expect("patched");
     assert_eq!(patched.metadata.resource_version, created.metadata.resource_version);
 }
 
@@ -88,7 +91,8 @@ async fn status_and_spec_do_not_leak_into_each_other() {
     assert_eq!(created.status.as_ref().and_then(|status| status.succeeded), None);
     assert_eq!(created.metadata.generation, Some(1));
     let by_status = json!({"spec": {"parallelism": 5}, "status": {"active": 1}});
-    let patched = jobs.patch_status("x", &PatchParams::default(), &Patch::Merge(&by_status)).await.expect("patched");
+    let patched =
+        jobs.patch_status("x", &PatchParams::default(), &Patch::Merge(&by_status)).await.expect("patched");
     assert_eq!(patched.spec.as_ref().and_then(|spec| spec.parallelism), Some(1));
     assert_eq!(patched.status.as_ref().and_then(|status| status.active), Some(1));
     assert_eq!(patched.metadata.generation, Some(1));
@@ -97,10 +101,19 @@ async fn status_and_spec_do_not_leak_into_each_other() {
     assert_eq!(patched.status.as_ref().and_then(|status| status.active), Some(1));
     assert_eq!(patched.metadata.generation, Some(2));
     let (code, message) = refused(
-        jobs.patch("x", &PatchParams::default(), &Patch::Merge(json!({"spec": {"template": {"spec": {"restartPolicy": "OnFailure"}}}}))).await,
+        jobs.patch(
+            "x",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": {"template": {"spec": {"restartPolicy": "OnFailure"}}}})),
+        )
+        .await,
     );
     assert_eq!(code, 422);
-    assert!(message.starts_with(r#"Job.batch "x" is invalid: spec.template: Invalid value: {"#) && message.ends_with("field is immutable"), "{message}");
+    assert!(
+        message.starts_with(r#"Job.batch "x" is invalid: spec.template: Invalid value: {"#)
+            && message.ends_with("field is immutable"),
+        "{message}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +130,9 @@ async fn a_finalizer_holds_a_deleted_object() {
     let (code, message) = refused(maps.patch("x", &PatchParams::default(), &Patch::Merge(&more)).await);
     assert_eq!(code, 422);
     assert!(message.contains("no new finalizers can be added if the object is being deleted"), "{message}");
-    maps.patch("x", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await.expect("released");
+    maps.patch("x", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}})))
+        .await
+        .expect("released");
     assert_eq!(refused(maps.get("x").await).0, 404);
 }
 
@@ -126,10 +141,19 @@ async fn preconditions_guard_a_deletion() {
     let server = server(Sequencing::Immediate);
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&server, "one"));
     maps.create(&PostParams::default(), &config("x")).await.expect("created");
-    let params = DeleteParams { preconditions: Some(kube::api::Preconditions { uid: Some("other".to_owned()), resource_version: None }), ..DeleteParams::default() };
+    let params = DeleteParams {
+        preconditions: Some(kube::api::Preconditions {
+            uid: Some("other".to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
     let (code, message) = refused(maps.delete("x", &params).await);
     assert_eq!(code, 409);
-    assert!(message.contains("Precondition failed: UID in precondition: other, UID in object meta: "), "{message}");
+    assert!(
+        message.contains("Precondition failed: UID in precondition: other, UID in object meta: "),
+        "{message}"
+    );
 }
 
 fn owned(name: &str, owner: &ConfigMap, blocks: bool) -> ConfigMap {
@@ -144,7 +168,11 @@ fn owned(name: &str, owner: &ConfigMap, blocks: bool) -> ConfigMap {
 async fn dependents_follow_their_owner_or_are_orphaned() {
     let server = server(tick());
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&server, "one"));
-    for (policy, survives) in [(PropagationPolicy::Background, false), (PropagationPolicy::Foreground, false), (PropagationPolicy::Orphan, true)] {
+    for (policy, survives) in [
+        (PropagationPolicy::Background, false),
+        (PropagationPolicy::Foreground, false),
+        (PropagationPolicy::Orphan, true),
+    ] {
         let owner = maps.create(&PostParams::default(), &config("owner")).await.expect("owner");
         let child = maps.create(&PostParams::default(), &owned("child", &owner, true)).await.expect("child");
         maps.create(&PostParams::default(), &owned("grandchild", &child, true)).await.expect("grandchild");
@@ -196,7 +224,10 @@ async fn a_namespace_goes_when_it_is_empty_and_takes_nothing_new() {
     let server = server(tick());
     let namespaces: Api<Namespace> = Api::all(client(&server, "one"));
     let maps: Api<ConfigMap> = Api::namespaced(client(&server, "one"), "app");
-    let created = namespaces.create(&PostParams::default(), &made(json!({"metadata": {"name": "app"}}))).await.expect("namespace");
+    let created = namespaces
+        .create(&PostParams::default(), &made(json!({"metadata": {"name": "app"}})))
+        .await
+        .expect("namespace");
     assert_eq!(created.metadata.labels.expect("labels")["kubernetes.io/metadata.name"], "app");
     let mut held = config("held");
     held.metadata.finalizers = Some(vec!["example.com/hold".to_owned()]);
@@ -207,12 +238,30 @@ async fn a_namespace_goes_when_it_is_empty_and_takes_nothing_new() {
     let namespace = namespaces.get("app").await.expect("still there");
     let status = namespace.status.expect("status");
     assert_eq!(status.phase.as_deref(), Some("Terminating"));
-    let condition = status.conditions.expect("conditions").into_iter().find(|condition| condition.type_ == "NamespaceFinalizersRemaining").expect("condition");
-    assert_eq!(condition.message.as_deref(), Some("Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"));
+    let condition = status
+        .conditions
+        .expect("conditions")
+        .into_iter()
+        .find(|condition| condition.type_ == "NamespaceFinalizersRemaining")
+        .expect("condition");
+    assert_eq!(
+        condition.message.as_deref(),
+        Some(
+            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+        )
+    );
     let (code, message) = refused(maps.create(&PostParams::default(), &config("late")).await);
-    assert_eq!((code, message.as_str()), (403, r#"configmaps "late" is forbidden: unable to create new content in namespace app because it is being terminated"#));
+    assert_eq!(
+        (code, message.as_str()),
+        (
+            403,
+            r#"configmaps "late" is forbidden: unable to create new content in namespace app because it is being terminated"#
+        )
+    );
     assert_eq!(maps.list(&ListParams::default()).await.expect("list").items.len(), 1);
-    maps.patch("held", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await.expect("released");
+    maps.patch("held", &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}})))
+        .await
+        .expect("released");
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(refused(namespaces.get("app").await).0, 404);
 }
@@ -221,15 +270,29 @@ async fn a_namespace_goes_when_it_is_empty_and_takes_nothing_new() {
 async fn a_running_pod_waits_for_its_kubelet() {
     let server = server(Sequencing::Immediate);
     let pods: Api<Pod> = Api::default_namespaced(client(&server, "one"));
-    let pod: Pod = made(json!({"metadata": {"name": "x"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}}));
+    let pod: Pod = made(
+        json!({"metadata": {"name": "x"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}}),
+    );
     pods.create(&PostParams::default(), &pod).await.expect("created");
-    pods.patch_status("x", &PatchParams::default(), &Patch::Merge(json!({"status": {"phase": "Running"}}))).await.expect("running");
+    pods.patch_status("x", &PatchParams::default(), &Patch::Merge(json!({"status": {"phase": "Running"}})))
+        .await
+        .expect("running");
     let marked = pods.delete("x", &DeleteParams::default()).await.expect("accepted").left().expect("the pod");
     assert_eq!(marked.metadata.deletion_grace_period_seconds, Some(30));
     assert!(pods.get("x").await.is_ok());
-    pods.delete("x", &DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() }).await.expect("ended");
+    pods.delete("x", &DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() })
+        .await
+        .expect("ended");
     assert_eq!(refused(pods.get("x").await).0, 404);
-    let nobody: Pod = made(json!({"metadata": {"name": "y"}, "spec": {"serviceAccountName": "ghost", "containers": [{"name": "c", "image": "i"}]}}));
+    let nobody: Pod = made(
+        json!({"metadata": {"name": "y"}, "spec": {"serviceAccountName": "ghost", "containers": [{"name": "c", "image": "i"}]}}),
+    );
     let (code, message) = refused(pods.create(&PostParams::default(), &nobody).await);
-    assert_eq!((code, message.as_str()), (403, r#"pods "y" is forbidden: error looking up service account default/ghost: serviceaccount "ghost" not found"#));
+    assert_eq!(
+        (code, message.as_str()),
+        (
+            403,
+            r#"pods "y" is forbidden: error looking up service account default/ghost: serviceaccount "ghost" not found"#
+        )
+    );
 }

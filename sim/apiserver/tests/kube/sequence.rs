@@ -36,13 +36,20 @@ async fn reconcile(map: Arc<ConfigMap>, client: Arc<kube::Client>) -> Result<Act
 
 /// Lets stock Controllers work on one another's objects for some minutes; returns every write.
 fn trace(sequencing: Sequencing) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         let server = server(sequencing);
         let writes = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&writes);
         server.tap(move |write| {
-            let line = format!("{} {:?} {} {}/{} {}", write.resource_version, write.verb, write.caller, write.namespace, write.name, write.object);
+            let line = format!(
+                "{} {:?} {} {}/{} {}",
+                write.resource_version, write.verb, write.caller, write.namespace, write.name, write.object
+            );
             seen.lock().expect("writes").push(line);
         });
         let mut controllers = Vec::new();
@@ -51,7 +58,8 @@ fn trace(sequencing: Sequencing) -> Vec<String> {
         }
         let user: Api<ConfigMap> = Api::default_namespaced(client(&server, "user"));
         for n in 0..8 {
-            let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": format!("m{n}")}})).expect("map");
+            let map: ConfigMap =
+                serde_json::from_value(json!({"metadata": {"name": format!("m{n}")}})).expect("map");
             user.create(&PostParams::default(), &map).await.expect("created");
         }
         tokio::time::sleep(Duration::from_mins(8)).await;
@@ -70,7 +78,8 @@ fn start(server: &ApiServer, caller: &str) -> tokio::task::JoinHandle<()> {
     let client = client(server, caller);
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let secrets: Api<Secret> = Api::default_namespaced(client.clone());
-    let controller = Controller::new(maps, watcher::Config::default()).owns(secrets, watcher::Config::default());
+    let controller =
+        Controller::new(maps, watcher::Config::default()).owns(secrets, watcher::Config::default());
     tokio::spawn(
         controller
             .run(reconcile, |_, _, _| Action::requeue(Duration::from_secs(5)), Arc::new(client))
@@ -90,7 +99,10 @@ fn two_processes_write_the_same() {
     for line in &own {
         *kinds.entry(line.split(' ').nth(1).unwrap_or_default()).or_default() += 1;
     }
-    assert!(kinds.get("Delete").is_some_and(|count| *count == 8), "maps and the secrets they own go: {kinds:?}");
+    assert!(
+        kinds.get("Delete").is_some_and(|count| *count == 8),
+        "maps and the secrets they own go: {kinds:?}"
+    );
     for _ in 0..2 {
         let output = std::process::Command::new(std::env::current_exe().expect("this test"))
             .args(["sequence::two_processes_write_the_same", "--exact", "--nocapture"])

@@ -17,7 +17,8 @@ async fn put(maps: &Api<ConfigMap>, name: &str, label: &str) -> ConfigMap {
     if maps.get_opt(name).await.expect("read").is_some() {
         return maps.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("patched");
     }
-    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name, "labels": {"l": label}}})).expect("map");
+    let map: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": name, "labels": {"l": label}}})).expect("map");
     maps.create(&PostParams::default(), &map).await.expect("created")
 }
 
@@ -42,7 +43,8 @@ async fn a_watch_goes_on_where_a_list_ended_and_ends_in_time() {
     let server = server(tick());
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&server, "one"));
     put(&maps, "a", "1").await;
-    let from = maps.list(&ListParams::default()).await.expect("list").metadata.resource_version.expect("version");
+    let from =
+        maps.list(&ListParams::default()).await.expect("list").metadata.resource_version.expect("version");
     put(&maps, "a", "2").await;
     put(&maps, "b", "1").await;
     maps.delete("a", &DeleteParams::default()).await.expect("deleted");
@@ -51,7 +53,8 @@ async fn a_watch_goes_on_where_a_list_ended_and_ends_in_time() {
     assert_eq!(seen(&maps, &params, &from).await, ["~a", "+b", "-a"]);
     assert_eq!(begin.elapsed().as_secs(), 40);
     // An object enters and leaves a selection by a change of its labels.
-    let version = maps.list(&ListParams::default()).await.expect("list").metadata.resource_version.expect("version");
+    let version =
+        maps.list(&ListParams::default()).await.expect("list").metadata.resource_version.expect("version");
     put(&maps, "b", "x").await;
     put(&maps, "b", "y").await;
     put(&maps, "b", "z").await;
@@ -114,7 +117,9 @@ async fn pages_show_one_moment() {
     }
     let page = ListParams::default().limit(2);
     let first = maps.list(&page).await.expect("page");
-    let names = |items: Vec<ConfigMap>| -> Vec<String> { items.into_iter().filter_map(|map| map.metadata.name).collect() };
+    let names = |items: Vec<ConfigMap>| -> Vec<String> {
+        items.into_iter().filter_map(|map| map.metadata.name).collect()
+    };
     assert_eq!(first.metadata.remaining_item_count, Some(2));
     let token = first.metadata.continue_.clone().expect("token");
     assert_eq!(names(first.items), ["a", "b"]);
@@ -126,5 +131,8 @@ async fn pages_show_one_moment() {
     server.compact();
     put(&maps, "e", "1").await;
     let failure = maps.list(&page.clone().continue_token(&token)).await.expect_err("too old");
-    assert!(matches!(&failure, kube::Error::Api(status) if status.code == 410 && status.reason == "Expired"), "{failure:?}");
+    assert!(
+        matches!(&failure, kube::Error::Api(status) if status.code == 410 && status.reason == "Expired"),
+        "{failure:?}"
+    );
 }
