@@ -230,7 +230,7 @@ fn scale(
         Method::PATCH => match read_patch(request, query)? {
             Patch::Merge(change) | Patch::Strategic(change) => json_patch::merge(&mut shown, &change),
             Patch::Json(operations) => {
-                crate::patch::json(&target.resource, &target.name, &mut shown, &operations)?
+                crate::patch::json(&target.resource, &target.name, &mut shown, &operations)?;
             }
             Patch::Apply { object, .. } => json_patch::merge(&mut shown, &object),
         },

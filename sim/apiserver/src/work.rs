@@ -49,7 +49,7 @@ impl State {
             match write.verb {
                 Verb::Create => self.work.push_back(Work::FillNamespace(write.name.clone())),
                 Verb::Update if is_deleting(object) => {
-                    self.work.push_back(Work::EmptyNamespace(write.name.clone()))
+                    self.work.push_back(Work::EmptyNamespace(write.name.clone()));
                 }
                 _ => {}
             }

@@ -31,7 +31,7 @@ fn mirror_data_source(spec: &mut Value) {
     match (old, new) {
         (Some(old), None) => set(spec, &["dataSourceRef"], old),
         (None, Some(new)) if text(&new, &["namespace"]).is_empty() && is_old_source(&new) => {
-            set(spec, &["dataSource"], new)
+            set(spec, &["dataSource"], new);
         }
         _ => {}
     }

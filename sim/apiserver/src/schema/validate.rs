@@ -36,7 +36,7 @@ impl Schema {
         match value {
             Value::String(text) => self.validate_text(text, value, path, causes),
             Value::Number(number) => {
-                self.validate_number(number.as_f64().unwrap_or(f64::NAN), value, path, causes)
+                self.validate_number(number.as_f64().unwrap_or(f64::NAN), value, path, causes);
             }
             Value::Array(items) => self.validate_items(items, value, path, causes),
             Value::Object(map) => {
