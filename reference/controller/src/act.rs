@@ -113,7 +113,8 @@ pub enum Kind {
     Maintenance,
 }
 
-/// An object to be created.
+/// An object to be created; always boxed in an [`Act`].
+#[expect(clippy::large_enum_variant, reason = "held in a box, one at a time")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object {
     /// A claim.

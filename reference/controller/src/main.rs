@@ -55,7 +55,9 @@ async fn main() -> anyhow::Result<()> {
         ProfileName::Safe => Profile::Safe,
         ProfileName::Original => Profile::Original,
     };
-    let mut settings = Settings::new(profile, Arc::new(jiff::Timestamp::now), arguments.mover_image);
+    #[expect(clippy::disallowed_methods, reason = "a process is where time comes in")]
+    let now = Arc::new(jiff::Timestamp::now);
+    let mut settings = Settings::new(profile, now, arguments.mover_image);
     for name in contract::environment::PROXY {
         if let Ok(value) = std::env::var(name) {
             settings.proxies.insert(name.to_owned(), value);

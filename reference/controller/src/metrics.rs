@@ -234,8 +234,8 @@ impl Metrics {
 fn summary(text: &mut String, name: &str, labels: &str, values: &[f64]) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    for quantile in [0.5, 0.9, 0.99] {
-        let at = ((sorted.len() as f64 * quantile).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+    for (percent, quantile) in [(50, "0.5"), (90, "0.9"), (99, "0.99")] {
+        let at = (sorted.len() * percent).div_ceil(100).max(1) - 1;
         let value = sorted.get(at).copied().unwrap_or(f64::NAN);
         let _ = writeln!(text, "{name}{{{labels},quantile=\"{quantile}\"}} {value}");
     }

@@ -57,7 +57,7 @@ impl Look<'_> {
         let job_name = names::job(subject.role(), subject.name());
         observed.job = self.api::<Job>().get_opt(&job_name).await?;
         let is_settled = observed.job.as_ref().is_some_and(|job| run::is(job, "Complete") || run::is(job, "Failed"));
-        if self.wants_pods(observed, is_settled) {
+        if wants_pods(observed, is_settled) {
             observed.pods = self.pods(&job_name).await?;
         }
         if is_settled {
@@ -66,30 +66,11 @@ impl Look<'_> {
         if is_settled && subject.role() == Role::Destination {
             self.image(observed).await?;
         }
-        if !observed.is_original() && self.is_job_current(observed, is_settled) {
+        if !observed.is_original() && is_job_current(observed, is_settled) {
             observed.found = self.found(&subject).await?;
             return Ok(());
         }
         self.prepare(observed).await
-    }
-
-    /// Pods tell how a Job ended, how its attempts failed, and whether an earlier one still works.
-    fn wants_pods(&self, observed: &Observed, is_settled: bool) -> bool {
-        match &observed.job {
-            None => !observed.is_original(),
-            Some(job) => {
-                let has_failed = job.status.as_ref().and_then(|status| status.failed).unwrap_or_default() > 0;
-                is_settled || (has_failed && !observed.is_original())
-            }
-        }
-    }
-
-    /// A Job made for the present generation, or settled, needs no second look at what it was made from.
-    fn is_job_current(&self, observed: &Observed, is_settled: bool) -> bool {
-        let Some(job) = &observed.job else { return false };
-        let generation = observed.subject.metadata().generation.unwrap_or_default().to_string();
-        let known = job.metadata.annotations.as_ref().and_then(|annotations| annotations.get(keys::GENERATION));
-        job.metadata.deletion_timestamp.is_none() && (is_settled || known == Some(&generation))
     }
 
     async fn pods(&self, job: &str) -> Result<Vec<Pod>, kube::Error> {
@@ -306,6 +287,25 @@ impl Look<'_> {
             data.chain(config_map.binary_data.unwrap_or_default().into_keys()).collect()
         }))
     }
+}
+
+/// Pods tell how a Job ended, how its attempts failed, and whether an earlier one still works.
+fn wants_pods(observed: &Observed, is_settled: bool) -> bool {
+    match &observed.job {
+        None => !observed.is_original(),
+        Some(job) => {
+            let has_failed = job.status.as_ref().and_then(|status| status.failed).unwrap_or_default() > 0;
+            is_settled || (has_failed && !observed.is_original())
+        }
+    }
+}
+
+/// A Job made for the present generation, or settled, needs no second look at what it was made from.
+fn is_job_current(observed: &Observed, is_settled: bool) -> bool {
+    let Some(job) = &observed.job else { return false };
+    let generation = observed.subject.metadata().generation.unwrap_or_default().to_string();
+    let known = job.metadata.annotations.as_ref().and_then(|annotations| annotations.get(keys::GENERATION));
+    job.metadata.deletion_timestamp.is_none() && (is_settled || known == Some(&generation))
 }
 
 /// Reads an object; an empty name names nothing.

@@ -403,24 +403,26 @@ mod tests {
             (base, change) => *base = change,
         }
     }
-    fn class(mode: &str, provisioner: &str) -> Option<StorageClass> {
-        let mut class = StorageClass { provisioner: provisioner.into(), ..StorageClass::default() };
-        class.volume_binding_mode = Some(mode.into());
-        Some(class)
+    fn class(mode: &str, provisioner: &str) -> StorageClass {
+        StorageClass {
+            provisioner: provisioner.into(),
+            volume_binding_mode: Some(mode.into()),
+            ..StorageClass::default()
+        }
     }
-    fn destination(kind: Option<&str>) -> Option<ReplicationDestination> {
+    fn destination(kind: Option<&str>) -> ReplicationDestination {
         let mut destination = ReplicationDestination::new("dst", ReplicationDestinationSpec::default());
         destination.status = kind.map(|kind| ReplicationDestinationStatus {
             latest_image: Some(ImageReference { api_group: String::new(), kind: kind.into(), name: "image".into() }),
             ..ReplicationDestinationStatus::default()
         });
-        Some(destination)
+        destination
     }
     fn ready() -> Observed {
         Observed {
             claim: claim(json!({})),
-            class: class("Immediate", "csi.example"),
-            destination: destination(Some("VolumeSnapshot")),
+            class: Some(class("Immediate", "csi.example")),
+            destination: Some(destination(Some("VolumeSnapshot"))),
             image: Some(VolumeSnapshot::new("image", api::VolumeSnapshotSpec::default())),
             ..Observed::default()
         }
@@ -450,18 +452,18 @@ mod tests {
             &["patch Snapshot/image", "create PersistentVolumeClaim/vs-prime-u1", "VolSyncPopulatorPVCCreated", "Again"],
         );
         check(|observed| observed.destination = None, &["VolSyncPopulatorReplicationDestinationMissing"]);
-        check(|observed| observed.destination = destination(None), &["VolSyncPopulatorReplicationDestinationNoLatestImage"]);
-        check(|observed| observed.destination = destination(Some("PersistentVolumeClaim")), &["VolSyncPopulatorError"]);
+        check(|observed| observed.destination = Some(destination(None)), &["VolSyncPopulatorReplicationDestinationNoLatestImage"]);
+        check(|observed| observed.destination = Some(destination(Some("PersistentVolumeClaim"))), &["VolSyncPopulatorError"]);
         check(|observed| observed.image = None, &["fail VolumeSnapshot \"image\" not found"]);
         check(|observed| observed.class = None, &[]);
-        check(|observed| observed.class = class("Immediate", "kubernetes.io/host-path"), &[]);
-        check(|observed| observed.class = class("WaitForFirstConsumer", "csi.example"), &[]);
+        check(|observed| observed.class = Some(class("Immediate", "kubernetes.io/host-path")), &[]);
+        check(|observed| observed.class = Some(class("WaitForFirstConsumer", "csi.example")), &[]);
     }
 
     #[test]
     fn a_late_binding_claim_goes_on_once_a_node_is_chosen() {
         let mut observed = ready();
-        observed.class = class("WaitForFirstConsumer", "csi.example");
+        observed.class = Some(class("WaitForFirstConsumer", "csi.example"));
         observed.claim = claim(json!({"metadata": {"annotations": {keys::SELECTED_NODE: "n1"}}}));
         let acts = plan(&observed);
         let Some(Act::Create(object)) = acts.iter().find(|act| matches!(act, Act::Create(_))) else {

@@ -117,7 +117,8 @@ where
         if subject.metadata().deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
-        let next = round(context, subject, &about).await?;
+        // Boxed: a look at the whole cluster is a large state to keep in every caller.
+        let next = Box::pin(round(context, subject, &about)).await?;
         if !next.again {
             context.succeeded(&key);
             return Ok(next.after.map_or_else(Action::await_change, Action::requeue));
@@ -141,7 +142,7 @@ async fn round(
         }
     };
     let observed =
-        observe(&context.client, subject, context.setting.clone()).await.map_err(Error::Cluster)?;
+        Box::pin(observe(&context.client, subject, context.setting.clone())).await.map_err(Error::Cluster)?;
     let subject = &observed.subject;
     let measured = About {
         name: subject.name().into(),

@@ -250,7 +250,7 @@ impl Subject {
         };
         match (kopia, other.len(), external) {
             (false, 0, true) => return Method::Foreign,
-            (false, 0, false) | (false, _, false) => return Method::Wrong(Obstacle::NoMethod),
+            (false, _, false) => return Method::Wrong(Obstacle::NoMethod),
             (true, 0, false) => {}
             (true, 0, true) | (false, 1, true) => return Method::Wrong(Obstacle::ManyMethods),
             // The original's second check overwrites the message of its first.
@@ -283,10 +283,12 @@ mod tests {
     #[test]
     fn methods_are_told_apart() {
         let check = |kopia: bool, restic: bool, external: bool, profile: Profile, expected: Method| {
-            let mut spec = ReplicationSourceSpec::default();
-            spec.kopia = kopia.then(KopiaSource::default);
+            let mut spec = ReplicationSourceSpec {
+                kopia: kopia.then(KopiaSource::default),
+                external: external.then(External::default),
+                ..ReplicationSourceSpec::default()
+            };
             spec.other.restic = restic.then(|| serde_json::json!({}));
-            spec.external = external.then(External::default);
             let subject = Subject::Source(ReplicationSource::new("a", spec));
             assert_eq!(subject.method(profile), expected, "{kopia} {restic} {external}");
         };
@@ -302,8 +304,10 @@ mod tests {
 
     #[test]
     fn half_an_identity_is_named_unless_the_original_is_wanted() {
-        let mut spec = ReplicationDestinationSpec::default();
-        spec.kopia = Some(KopiaDestination { username: Some("u".into()), ..KopiaDestination::default() });
+        let spec = ReplicationDestinationSpec {
+            kopia: Some(KopiaDestination { username: Some("u".into()), ..KopiaDestination::default() }),
+            ..ReplicationDestinationSpec::default()
+        };
         let subject = Subject::Destination(ReplicationDestination::new("a", spec));
         assert_eq!(subject.method(Profile::Original), Method::Wrong(Obstacle::NoMethod));
         let Method::Wrong(obstacle) = subject.method(Profile::Safe) else { panic!("half an identity is wrong") };

@@ -108,14 +108,14 @@ fn with_job(observed: &mut Observed, status: Value, pod: Option<Value>) {
     (observed.has_role, observed.has_binding) = (true, true);
 }
 
-fn pod(phase: &str, exit_code: i32, message: &str) -> Option<Value> {
-    Some(json!({
+fn pod(phase: &str, exit_code: i32, message: &str) -> Value {
+    json!({
         "metadata": {"name": "p1"},
         "status": {"phase": phase, "containerStatuses": [{
             "name": "kopia", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"terminated": {"exitCode": exit_code, "message": message}},
         }]},
-    }))
+    })
 }
 
 fn complete() -> Value {
@@ -251,10 +251,10 @@ fn missing_parts_are_told_after_what_comes_before_them_is_made() {
 #[test]
 fn a_backup_counts_only_with_an_outcome() {
     let mut observed = source(Profile::Safe, json!({}));
-    with_job(&mut observed, complete(), pod("Succeeded", 0, BACKED_UP));
+    with_job(&mut observed, complete(), Some(pod("Succeeded", 0, BACKED_UP)));
     check(&observed, &["Synchronizing CleanupInProgress: Cleanup in-progress", "again"]);
     // The defect that was measured: a mover told to stop ends with 0 and says nothing.
-    observed.pods = vec![of(pod("Succeeded", 0, "").expect("set"))];
+    observed.pods = vec![of(pod("Succeeded", 0, ""))];
     check(
         &observed,
         &[
@@ -264,14 +264,14 @@ fn a_backup_counts_only_with_an_outcome() {
         ],
     );
     let mut original = source(Profile::Original, json!({}));
-    with_job(&mut original, complete(), pod("Succeeded", 0, ""));
+    with_job(&mut original, complete(), Some(pod("Succeeded", 0, "")));
     check(&original, &["Synchronizing CleanupInProgress: Cleanup in-progress", "again"]);
 }
 
 #[test]
 fn the_end_of_a_sync_remembers_repository_and_snapshot() {
     let mut observed = source(Profile::Safe, json!({}));
-    with_job(&mut observed, complete(), pod("Succeeded", 0, BACKED_UP));
+    with_job(&mut observed, complete(), Some(pod("Succeeded", 0, BACKED_UP)));
     let acts = plan(&observed, NOW.parse().expect("an instant"));
     let status = acts.iter().find_map(|act| match act {
         Act::Status(status) => match &**status {
@@ -320,7 +320,7 @@ fn variable(observed: &Observed, name: &str) -> Option<String> {
 fn failing_attempts_are_in_sight_at_once() {
     let failure = r#"{"exitCode":13,"ending":{"result":"failed","code":"wrong-password","message":"the password is wrong"}}"#;
     let mut observed = source(Profile::Safe, json!({}));
-    with_job(&mut observed, json!({"active": 1, "failed": 2}), pod("Failed", 13, failure));
+    with_job(&mut observed, json!({"active": 1, "failed": 2}), Some(pod("Failed", 13, failure)));
     check(
         &observed,
         &[
@@ -329,7 +329,7 @@ fn failing_attempts_are_in_sight_at_once() {
         ],
     );
     let mut original = source(Profile::Original, json!({}));
-    with_job(&mut original, json!({"active": 1, "failed": 2}), pod("Failed", 13, failure));
+    with_job(&mut original, json!({"active": 1, "failed": 2}), Some(pod("Failed", 13, failure)));
     check(&original, &[RUNNING, "again in 60s"]);
     // A Job that failed for good is recorded, deleted and made anew.
     observed.job.as_mut().expect("set").status = Some(of(json!({
@@ -408,7 +408,7 @@ fn an_image_is_offered_when_it_can_be_used() {
     };
     let observed = |profile: Profile| {
         let mut observed = destination(profile, json!({}));
-        with_job(&mut observed, complete(), pod("Succeeded", 0, RESTORED));
+        with_job(&mut observed, complete(), Some(pod("Succeeded", 0, RESTORED)));
         observed
     };
     let mut safe = observed(Profile::Safe);
@@ -443,7 +443,7 @@ fn an_image_is_offered_when_it_can_be_used() {
 #[test]
 fn a_restore_that_brought_nothing_says_so() {
     let mut observed = destination(Profile::Safe, json!({"spec": {"kopia": {"copyMethod": "Direct"}}}));
-    with_job(&mut observed, complete(), pod("Succeeded", 0, NOTHING));
+    with_job(&mut observed, complete(), Some(pod("Succeeded", 0, NOTHING)));
     let said = told(&plan(&observed, NOW.parse().expect("an instant")));
     assert_eq!(said[0], "event NothingRestored");
     assert!(said[1].contains("Restored NothingRestored: nothing restored for app@t1"), "{said:?}");
@@ -520,7 +520,7 @@ fn an_idle_object_clears_up_and_waits() {
 fn a_schedule_that_only_the_definition_likes_is_told_after_the_first_sync() {
     let odd = |status: Value| json!({"spec": {"trigger": {"schedule": "12345"}}, "status": status});
     let mut first = source(Profile::Safe, odd(json!({})));
-    with_job(&mut first, complete(), pod("Succeeded", 0, BACKED_UP));
+    with_job(&mut first, complete(), Some(pod("Succeeded", 0, BACKED_UP)));
     check(
         &first,
         &["Synchronizing Error: expected exactly 5 fields, found 1: [12345]", "fail"],

@@ -26,13 +26,13 @@ pub use volume_snapshot::*;
 /// Gives every definition, sorted by name.
 pub fn all() -> Vec<CustomResourceDefinition> {
     let mut all = vec![
-        settled(ReplicationSource::crd()),
-        settled(ReplicationDestination::crd()),
-        settled(KopiaMaintenance::crd()),
-        settled(VolumeSnapshot::crd()),
-        settled(VolumeSnapshotContent::crd()),
-        settled(VolumeSnapshotClass::crd()),
-        settled(VolumePopulator::crd()),
+        settled(&ReplicationSource::crd()),
+        settled(&ReplicationDestination::crd()),
+        settled(&KopiaMaintenance::crd()),
+        settled(&VolumeSnapshot::crd()),
+        settled(&VolumeSnapshotContent::crd()),
+        settled(&VolumeSnapshotClass::crd()),
+        settled(&VolumePopulator::crd()),
     ];
     all.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
     all
@@ -42,8 +42,8 @@ pub fn all() -> Vec<CustomResourceDefinition> {
 const QUANTITY_PATTERN: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
 /// Brings a derived definition into the form that the Go generator writes.
-fn settled(crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    let mut value = serde_json::to_value(&crd).expect("a definition is plain data");
+fn settled(crd: &CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut value = serde_json::to_value(crd).expect("a definition is plain data");
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
         for version in versions {
             if let Some(schema) = version.pointer_mut("/schema/openAPIV3Schema") {

@@ -219,12 +219,11 @@ pub fn own_cache(maintenance: &KopiaMaintenance) -> Option<PersistentVolumeClaim
 
 fn with_volumes(observed: &Observed, volumes: &mut Vec<Volume>, mounts: &mut Vec<VolumeMount>) {
     let spec = &observed.maintenance.spec;
-    let cache = match cache_claim(&observed.maintenance) {
-        Some(claim) => claim_volume(paths::VOLUME_MAINTENANCE_CACHE, &claim, false),
-        None => {
-            let limit = spec.cache.cache_capacity.clone().unwrap_or_else(|| Quantity("8Gi".into()));
-            empty_directory(paths::VOLUME_MAINTENANCE_CACHE, Some(limit), None)
-        }
+    let cache = if let Some(claim) = cache_claim(&observed.maintenance) {
+        claim_volume(paths::VOLUME_MAINTENANCE_CACHE, &claim, false)
+    } else {
+        let limit = spec.cache.cache_capacity.clone().unwrap_or_else(|| Quantity("8Gi".into()));
+        empty_directory(paths::VOLUME_MAINTENANCE_CACHE, Some(limit), None)
     };
     volumes.push(cache);
     mounts.push(mount(paths::VOLUME_MAINTENANCE_CACHE, paths::CACHE));

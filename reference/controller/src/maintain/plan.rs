@@ -23,9 +23,9 @@ use crate::names;
 use crate::obstacle::Obstacle;
 
 /// How often a scheduled maintenance is looked at.
-const INTERVAL: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_mins(5);
 /// How often after an error.
-const ERROR_INTERVAL: Duration = Duration::from_secs(60);
+const ERROR_INTERVAL: Duration = Duration::from_mins(1);
 /// How often a running manual Job is looked at.
 const MANUAL_INTERVAL: Duration = Duration::from_secs(10);
 /// Failures after which people are told once more.
@@ -434,25 +434,21 @@ impl Turn<'_> {
             self.healthy();
             return self.end(Vec::new());
         }
-        match trouble {
-            Some(why) => {
-                self.say("Ready", false, "ManualMaintenanceFailed", why.clone());
-                self.say("Progressing", false, "ReconcileComplete", "Waiting for a new manual tag");
-                self.say("MaintenanceHealthy", false, "ManualMaintenanceFailed", why);
-                self.end(vec![Act::Requeue(ERROR_INTERVAL)])
-            }
-            None => {
-                let is_known_bad = condition::find(self.status.conditions.as_ref(), "Ready")
-                    .is_some_and(|ready| ready.reason == "ManualMaintenanceFailed")
-                    && self.status.maintenance_failures.is_some();
-                if !is_known_bad {
-                    self.say("Ready", true, "ManualMaintenance", "Maintenance runs by manual tag");
-                    self.say("Progressing", false, "ReconcileComplete", "Waiting for a new manual tag");
-                    self.healthy();
-                }
-                self.end(Vec::new())
-            }
+        self.say("Progressing", false, "ReconcileComplete", "Waiting for a new manual tag");
+        if let Some(why) = trouble {
+            self.say("Ready", false, "ManualMaintenanceFailed", why.clone());
+            self.say("MaintenanceHealthy", false, "ManualMaintenanceFailed", why);
+            return self.end(vec![Act::Requeue(ERROR_INTERVAL)]);
         }
+        // A failed tag stays in sight until another one succeeds.
+        let is_known_bad = condition::find(self.status.conditions.as_ref(), "Ready")
+            .is_some_and(|ready| ready.reason == "ManualMaintenanceFailed")
+            && self.status.maintenance_failures.is_some();
+        if !is_known_bad {
+            self.say("Ready", true, "ManualMaintenance", "Maintenance runs by manual tag");
+            self.healthy();
+        }
+        self.end(Vec::new())
     }
 }
 

@@ -125,6 +125,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "rows are written in place")]
     fn check_spec(change: Value, expected: &str) {
         let mut spec = json!({"repository": {"repository": "repo"}});
         spec.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());

@@ -27,7 +27,7 @@ use crate::obstacle::Obstacle;
 use crate::subject::{Method, Subject};
 
 /// How often a running sync is looked at when nothing happens.
-pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+pub const PROGRESS_INTERVAL: Duration = Duration::from_mins(1);
 /// How often something is looked at that no watch tells about.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause between syncs that take no time (the original's paused object without a trigger).

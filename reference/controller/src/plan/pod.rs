@@ -11,7 +11,7 @@ use contract::pod as paths;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
-    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, ResourceRequirements, SecretKeySelector,
+    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, SecretKeySelector,
     SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -70,7 +70,7 @@ pub fn job(observed: &Observed, parts: &Parts<'_>) -> Result<Job, Obstacle> {
         command: Some(vec![paths::COMMAND.into()]),
         args: Some(vec![argument.into()]),
         env: Some(variables(observed, parts)),
-        resources: Some(mover.mover_resources.clone().unwrap_or_else(ResourceRequirements::default)),
+        resources: Some(mover.mover_resources.clone().unwrap_or_default()),
         security_context: Some(security_context(observed.is_privileged)),
         volume_mounts: Some(mounts),
         ..Container::default()

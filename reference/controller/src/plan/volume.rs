@@ -68,8 +68,8 @@ fn request(claim: &PersistentVolumeClaim) -> Option<Quantity> {
     storage(claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref())
 }
 
-fn sized(size: Quantity) -> Option<VolumeResourceRequirements> {
-    Some(VolumeResourceRequirements { limits: None, requests: Some(BTreeMap::from([("storage".to_owned(), size)])) })
+fn sized(size: Quantity) -> VolumeResourceRequirements {
+    VolumeResourceRequirements { limits: None, requests: Some(BTreeMap::from([("storage".to_owned(), size)])) }
 }
 
 fn named(text: Option<&String>) -> Option<String> {
@@ -299,7 +299,7 @@ fn copy_claim(
                 name: reference.name.clone(),
                 namespace: None,
             }),
-            resources: sized(size),
+            resources: Some(sized(size)),
             storage_class_name: named(options.storage_class_name.as_ref()).or(theirs.storage_class_name),
             volume_mode: theirs.volume_mode.or_else(|| Some("Filesystem".into())),
             ..PersistentVolumeClaimSpec::default()
@@ -388,7 +388,7 @@ fn standing_claim(
             metadata: metadata(&observed.subject, name.clone(), wanted.temporary),
             spec: Some(PersistentVolumeClaimSpec {
                 access_modes: Some(wanted.access_modes.clone()),
-                resources: sized(wanted.size.clone()),
+                resources: Some(sized(wanted.size.clone())),
                 storage_class_name: wanted.storage_class.clone(),
                 volume_mode: Some("Filesystem".into()),
                 ..PersistentVolumeClaimSpec::default()
