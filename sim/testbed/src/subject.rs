@@ -9,6 +9,8 @@ use std::{fmt, sync::Arc};
 use apiserver::ApiServer;
 use futures::future::BoxFuture;
 
+pub use controller::Profile;
+
 use crate::{actor::kubelet::process::Mover, clock::Clock};
 
 /// Which controller and mover run on a bed.

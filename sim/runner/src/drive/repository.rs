@@ -24,8 +24,12 @@ impl Stage {
         let on = repository.on.clone().unwrap_or_else(|| Place::Bucket(format!("bucket-{}", repository.name.name())));
         let password = repository.password.clone().unwrap_or_else(|| format!("password of {}", repository.name));
         match &on {
-            Place::Bucket(bucket) => self.bed_mut().make_bucket(ENDPOINT, bucket),
-            Place::NfsExport(export) => self.bed_mut().make_export(NFS_SERVER, &format!("/{export}"), export),
+            Place::Bucket(bucket) => {
+                self.bed().storage().make_bucket(ENDPOINT, bucket);
+            }
+            Place::NfsExport(export) => {
+                self.bed().storage().make_export(NFS_SERVER, &format!("/{export}"), export);
+            }
             Place::Claim(claim) => {
                 let claim = scenario::step::Claim { name: claim.clone(), filled_from: None, class: None, capacity: None };
                 self.build_claim(&claim)?;
@@ -80,17 +84,25 @@ impl Stage {
             .ok_or_else(|| Failure::broken(format!("the scenario builds no repository {repository}: add a step that does")))
     }
 
+    /// The blobs of a repository as they lie.
+    fn blobs(&self, repository: &Name) -> Result<inspect::Blobs, Failure> {
+        let (storage, now) = (self.bed().storage(), self.now());
+        let blobs = match &self.built(repository)?.on {
+            Place::Bucket(bucket) => storage.bucket(ENDPOINT, bucket).map(|bucket| inspect::bucket_blobs(&bucket, "")),
+            Place::NfsExport(export) => {
+                storage.export(NFS_SERVER, &format!("/{export}")).map(|export| inspect::export_blobs(&export, "", now))
+            }
+            Place::Claim(claim) => {
+                self.bed().bound_volume(claim.namespace(), claim.name()).map(|volume| inspect::volume_blobs(&volume, now))
+            }
+        };
+        blobs.ok_or_else(|| Failure::violated(format!("the place of {repository} is gone")))
+    }
+
     /// Looks into a repository as an operator with its password would; `None` if it was never created.
     pub(super) fn contents(&mut self, repository: &Name) -> Result<Option<Contents>, Failure> {
-        let built = self.built(repository)?.clone();
-        let store = match &built.on {
-            Place::Bucket(bucket) => self.bed().bucket_store(ENDPOINT, bucket),
-            Place::NfsExport(export) => self.bed().export_store(NFS_SERVER, &format!("/{export}")),
-            Place::Claim(claim) => self.bed().claim_store(claim.namespace(), claim.name()),
-        };
-        let store = store.ok_or_else(|| Failure::violated(format!("the place of {repository} is gone")))?;
-        let now = self.now();
-        let looked = self.bed().block_on(inspect::look(store, &built.password, now));
+        let (blobs, password, now) = (self.blobs(repository)?, self.built(repository)?.password.clone(), self.now());
+        let looked = self.bed().block_on(inspect::look(&blobs, &password, now));
         let contents = looked.map_err(|error| Failure::violated(format!("the repository {repository} cannot be opened: {error}")))?;
         if let (Some(contents), Some(built)) = (&contents, self.repositories.get_mut(repository))
             && built.unique_id.is_none()
@@ -98,6 +110,14 @@ impl Stage {
             built.unique_id = Some(contents.unique_id.clone());
         }
         Ok(contents)
+    }
+
+    fn verified(&self, repository: &Name) -> Result<inspect::Verified, Failure> {
+        let (blobs, password, now) = (self.blobs(repository)?, &self.built(repository)?.password, self.now());
+        let verified = self.bed().block_on(inspect::verify(&blobs, password, now));
+        verified
+            .map_err(|error| Failure::violated(format!("the repository {repository} cannot be verified: {error}")))?
+            .ok_or_else(|| Failure::violated(format!("the repository {repository} does not exist: nothing was ever written")))
     }
 
     pub(super) fn must_contents(&mut self, repository: &Name) -> Result<Contents, Failure> {
@@ -116,16 +136,16 @@ impl Stage {
     }
 
     pub(super) fn expect_verifies(&mut self, repository: &Name) -> Told {
-        let contents = self.must_contents(repository)?;
-        if contents.damages.is_empty() {
-            return Ok(format!("{} snapshots, {} files read", contents.snapshots.len(), contents.files_read));
+        let verified = self.verified(repository)?;
+        if verified.reasons.is_empty() && verified.snapshots > 0 {
+            return Ok(format!("{} snapshots, {} files read", verified.snapshots, verified.files));
         }
-        Err(Failure::violated(format!("the repository {repository} does not verify: {}", contents.damages.join("; "))))
+        let reasons = if verified.snapshots == 0 { "it holds no snapshot".to_owned() } else { verified.reasons.join("; ") };
+        Err(Failure::violated(format!("the repository {repository} does not verify: {reasons}")))
     }
 
     pub(super) fn expect_fails_naming(&mut self, repository: &Name, naming: &[String]) -> Told {
-        let contents = self.must_contents(repository)?;
-        let found: std::collections::BTreeSet<_> = contents.damaged_paths.iter().cloned().collect();
+        let found: std::collections::BTreeSet<_> = self.verified(repository)?.damaged.into_iter().collect();
         let wanted: std::collections::BTreeSet<_> = naming.iter().cloned().collect();
         if found == wanted {
             return Ok(format!("{} paths", found.len()));

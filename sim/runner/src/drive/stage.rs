@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use scenario::{Name, ObjectRef, Scenario, SubjectSpec, step::Place};
 use serde_json::Value;
 use testbed::{
-    bed::{Bed, Binding, Character, Options, StorageClassSpec},
+    bed::{Bed, Options, StorageClassSpec},
     ledger::{Entry, Ledger},
     record::What,
     subject::Subject,
+    volume::Character,
 };
 
 use super::{EPOCH, Failure};
@@ -199,20 +200,13 @@ pub(super) fn subject(spec: &SubjectSpec) -> Subject {
 
 /// One class per character, named after it.
 pub fn classes(default: &str) -> Vec<StorageClassSpec> {
-    let class = |name: &str, provisioner: &str, character, binding, snapshots: bool| StorageClassSpec {
-        name: name.to_owned(),
-        provisioner: provisioner.to_owned(),
-        character,
-        binding,
-        is_default: name == default,
-        can_expand: true,
-        snapshot_class: snapshots.then(|| name.to_owned()),
-    };
-    vec![
-        class("rbd", "rook-ceph.rbd.csi.ceph.com", Character::Rbd, Binding::Immediate, true),
-        class("cephfs", "rook-ceph.cephfs.csi.ceph.com", Character::CephFs, Binding::Immediate, true),
-        class("hostpath", "openebs.io/local", Character::HostPath, Binding::WaitForFirstConsumer, false),
-        class("zfs", "zfs.csi.openebs.io", Character::LocalZfs, Binding::WaitForFirstConsumer, true),
-        class("nfs", "nfs.csi.k8s.io", Character::Nfs, Binding::Immediate, false),
-    ]
+    let characters =
+        [("rbd", Character::Rbd), ("cephfs", Character::CephFs), ("hostpath", Character::HostPath), ("zfs", Character::LocalZfs), ("nfs", Character::Nfs)];
+    characters
+        .into_iter()
+        .map(|(name, character)| {
+            let class = StorageClassSpec::new(name, character);
+            if name == default { class.default_class() } else { class }
+        })
+        .collect()
 }

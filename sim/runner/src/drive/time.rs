@@ -52,7 +52,7 @@ impl Stage {
         let names: Vec<_> = self.histories.keys().cloned().collect();
         for volume in names {
             // A volume that is lost just now keeps its earlier entries.
-            if self.bed().volume(volume.namespace(), volume.name()).is_some() {
+            if self.bed().bound_volume(volume.namespace(), volume.name()).is_some() {
                 self.take_down(&volume)?;
             }
         }

@@ -101,7 +101,7 @@ impl Stage {
     /// The medium behind a bound claim.
     pub(super) fn medium(&self, claim: &Name) -> Result<testbed::volume::Volume, Failure> {
         self.bed()
-            .volume(claim.namespace(), claim.name())
+            .bound_volume(claim.namespace(), claim.name())
             .ok_or_else(|| Failure::violated(format!("the claim {claim} has no volume behind it")))
     }
 
