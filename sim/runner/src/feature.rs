@@ -44,12 +44,8 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Scenario>, Error> {
     for (background, one) in plain.chain(rules) {
         for (name, steps) in expand(one) {
             let before = feature.background.iter().chain(background).flat_map(steps_of_background);
-            let mut scenario = Scenario::new(name);
-            scenario.feature.clone_from(&feature.name);
-            scenario.about = squeeze(one.description.as_deref().or(feature.description.as_deref()).unwrap_or_default());
-            for tag in feature.tags.iter().chain(&one.tags) {
-                set_tag(&mut scenario, tag).map_err(|problem| fail(one.position.line, problem))?;
-            }
+            let mut scenario = settings(&feature, one).map_err(|problem| fail(one.position.line, problem))?;
+            scenario.name = name;
             for step in before.chain(steps) {
                 let line = step.position.line;
                 let read = read_step(&step).map_err(|problem| fail(line, problem))?;
@@ -63,6 +59,20 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Scenario>, Error> {
         return Err(fail(1, "the feature has no scenario: write Scenario: and the claim it shows".to_owned()));
     }
     Ok(scenarios)
+}
+
+/// A scenario without its steps: what its name, description and tags say.
+///
+/// # Errors
+/// A tag whose value is wrong, with its cure.
+pub fn settings(feature: &Feature, one: &gherkin::Scenario) -> Result<Scenario, String> {
+    let mut scenario = Scenario::new(&one.name);
+    scenario.feature.clone_from(&feature.name);
+    scenario.about = squeeze(one.description.as_deref().or(feature.description.as_deref()).unwrap_or_default());
+    for tag in feature.tags.iter().chain(&one.tags) {
+        set_tag(&mut scenario, tag)?;
+    }
+    Ok(scenario)
 }
 
 /// The sentence of one Gherkin step.

@@ -159,7 +159,9 @@ impl Stage {
                 let driver = self.driver_of(name)?;
                 self.bed_mut().restart_csi_driver(&driver);
             }
-            Verb::Drain { .. } => self.bed_mut().drain(""),
+            Verb::Drain { .. } => {
+                self.bed_mut().drain("");
+            }
         }
         self.bed_mut().advance(Duration::from_secs(1));
         Ok(String::new())
