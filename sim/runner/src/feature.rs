@@ -33,10 +33,11 @@ pub struct Error {
 pub fn read(file: &Path, text: &str) -> Result<Vec<Scenario>, Error> {
     let fail = |line, problem: String| Error { file: file.to_owned(), line, problem };
     let feature = Feature::parse(text, GherkinEnv::default()).map_err(|error| {
-        let line = match &error {
-            gherkin::ParseError { position, .. } => position.line,
-        };
-        fail(line, format!("this is no Gherkin ({error}); begin with Feature: and Scenario:"))
+        // The parser keeps its position private and lists what it expected in an order of its own.
+        let words = error.to_string();
+        let place = words.split(|character: char| !character.is_ascii_digit()).find(|digits| !digits.is_empty());
+        let line = place.and_then(|digits| digits.parse().ok()).unwrap_or(1);
+        fail(line, "this is no Gherkin: a feature is Feature:, then Scenario:, then Given, When and Then".to_owned())
     })?;
     let mut scenarios = Vec::new();
     let rules = feature.rules.iter().flat_map(|rule| rule.scenarios.iter().map(move |one| (rule.background.as_ref(), one)));
@@ -199,7 +200,7 @@ Feature: Nightly backups
     #[test]
     fn trouble_is_told_with_file_line_and_cure() {
         for (text, line, words) in [
-            ("Scenario: x", 1, "begin with Feature:"),
+            ("Scenario: x", 1, "this is no Gherkin"),
             ("Feature: f\n", 1, "no scenario"),
             ("Feature: f\n Scenario: s\n  Given a horse\n  Then nothing", 3, "no phrase fits"),
             ("Feature: f\n Scenario: s\n  When 24 hours pass\n", 2, "no step looks"),

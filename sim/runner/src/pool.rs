@@ -6,7 +6,7 @@
 //! does not end, is a broken harness: that is a verdict, not an abort.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{

@@ -13,6 +13,8 @@ pub mod phrase;
 pub mod quantity;
 mod scenario;
 pub mod step;
+#[cfg(feature = "strategies")]
+pub mod strategy;
 pub mod tree;
 mod verdict;
 pub mod yaml;

@@ -101,10 +101,6 @@ impl Stage {
 
     /// What a volume held at a moment.
     fn expected(&self, snapshot: Option<(&Name, &Which)>, volume: &Name, at: &Moment) -> Result<Entry, Failure> {
-        let history = self
-            .histories
-            .get(volume)
-            .ok_or_else(|| Failure::broken(format!("the scenario fills no volume {volume}, so nobody knows what it held")))?;
         let instant = match at {
             Moment::Now => self.now(),
             Moment::Remembered(moment) => self.moment(moment)?,
@@ -133,8 +129,9 @@ impl Stage {
                 chosen.ok_or_else(|| Failure::violated(format!("{source} has not synchronised often enough to have such a snapshot")))?
             }
         };
-        let entry = history.entries.iter().rev().find(|entry| entry.at <= instant);
-        entry.cloned().ok_or_else(|| Failure::broken(format!("{volume} was not filled yet at {instant}")))
+        self.bed()
+            .ledger_at(volume.namespace(), volume.name(), instant)
+            .ok_or_else(|| Failure::broken(format!("the scenario had not filled {volume} by {instant}, so nobody knows what it held")))
     }
 
     pub(super) fn expect_claim_empty(&mut self, claim: &Name) -> Told {

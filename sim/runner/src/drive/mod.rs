@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use scenario::{Act, Build, Expect, Scenario, Step, Verdict, phrase};
 use testbed::record::What;
 
-pub use stage::Stage;
+pub use stage::{Stage, classes};
 
 use crate::outcome::{FaultOutcome, Outcome, StepOutcome};
 

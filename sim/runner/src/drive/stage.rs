@@ -11,7 +11,6 @@ use scenario::{Name, ObjectRef, Scenario, SubjectSpec, step::Place};
 use serde_json::Value;
 use testbed::{
     bed::{Bed, Options, StorageClassSpec},
-    ledger::{Entry, Ledger},
     record::What,
     subject::Subject,
     volume::Character,
@@ -35,20 +34,12 @@ pub(super) struct Built {
     pub unique_id: Option<String>,
 }
 
-/// What a volume held, from its first filling on.
-#[derive(Default)]
-pub(super) struct History {
-    pub ledger: Ledger,
-    pub entries: Vec<Entry>,
-}
-
 /// A bed with what the drive remembers.
 pub struct Stage {
     bed: Bed,
     scribe: Scribe,
     starts: Timestamp,
     pub(super) default_class: Option<String>,
-    pub(super) histories: BTreeMap<Name, History>,
     pub(super) repositories: BTreeMap<Name, Built>,
     pub(super) repository_of: BTreeMap<Name, Name>,
     pub(super) volume_of: BTreeMap<Name, Name>,
@@ -89,7 +80,6 @@ impl Stage {
             bed,
             scribe,
             default_class: scenario.bed.default_class.clone(),
-            histories: BTreeMap::new(),
             repositories: BTreeMap::new(),
             repository_of: BTreeMap::new(),
             volume_of: BTreeMap::new(),

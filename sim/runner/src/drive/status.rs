@@ -110,7 +110,7 @@ impl Stage {
     }
 
     pub(super) fn expect_metric(&mut self, name: &str, labels: &Fields, value: &Value) -> Told {
-        let text = self.metrics()?;
+        let text = self.bed().metrics().text();
         let wanted = value.as_f64().ok_or_else(|| Failure::broken(format!("{value} is no number, so no metric has it")))?;
         let lines: Vec<_> = text.lines().filter(|line| fits(line, name, labels)).collect();
         let Some(line) = lines.first() else {
@@ -118,10 +118,6 @@ impl Stage {
         };
         let seen: f64 = line.rsplit(' ').next().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
         if (seen - wanted).abs() < 1e-9 { Ok((*line).to_owned()) } else { Err(Failure::violated(format!("{line}, instead of {wanted}"))) }
-    }
-
-    fn metrics(&self) -> Result<String, Failure> {
-        Err(Failure::unsupported("this bed does not show the controller's metrics yet"))
     }
 
     pub(super) fn expect_overdue(&mut self, source: &Name, overdue: bool) -> Told {

@@ -49,13 +49,6 @@ impl Stage {
 
     pub(super) fn remember(&mut self, name: &str) -> Told {
         let now = self.now();
-        let names: Vec<_> = self.histories.keys().cloned().collect();
-        for volume in names {
-            // A volume that is lost just now keeps its earlier entries.
-            if self.bed().bound_volume(volume.namespace(), volume.name()).is_some() {
-                self.take_down(&volume)?;
-            }
-        }
         self.moments.insert(name.to_owned(), now);
         // Status times have whole seconds: what comes next is later for everyone.
         self.bed_mut().advance(Duration::from_secs(1));

@@ -8,7 +8,7 @@ use scenario::{
     tree::ChangeSpec,
 };
 use serde_json::{Value, json};
-use testbed::{inspect, ledger::Entry};
+use testbed::{bed::ClaimError, inspect};
 
 use super::{Failure, Stage, Told, stage::PATIENCE};
 
@@ -24,13 +24,8 @@ impl Stage {
             capacity: volume.capacity,
         };
         self.build_claim(&claim)?;
-        self.give_consumer(&volume.name)?;
-        self.await_bound(&volume.name)?;
-        let medium = self.medium(&volume.name)?;
-        medium
-            .populate(&volume.holding)
-            .map_err(|error| Failure::broken(format!("{} cannot be filled: {error}", volume.name)))?;
-        let entry = self.take_down(&volume.name)?;
+        let (namespace, name) = (volume.name.namespace(), volume.name.name());
+        let entry = self.bed_mut().fill_claim(namespace, name, &volume.holding).map_err(cannot)?;
         Ok(format!("{} files, {} bytes", entry.files(), entry.bytes()))
     }
 
@@ -105,40 +100,26 @@ impl Stage {
             .ok_or_else(|| Failure::violated(format!("the claim {claim} has no volume behind it")))
     }
 
-    /// Takes down what the bed has just written to a volume.
-    pub(super) fn take_down(&mut self, volume: &Name) -> Result<Entry, Failure> {
-        let medium = self.medium(volume)?;
-        let history = self.histories.entry(volume.clone()).or_default();
-        let entry = history.ledger.record(&medium);
-        history.entries.push(entry.clone());
-        Ok(entry)
-    }
-
     pub(super) fn change_volume(&mut self, volume: &Name, by: &ChangeSpec) -> Told {
-        let medium = self.medium(volume)?;
-        medium.change(by).map_err(|error| Failure::broken(format!("{volume} cannot be changed: {error}")))?;
-        let entry = self.take_down(volume)?;
-        self.note_change(volume);
+        let entry = self.bed_mut().change_claim(volume.namespace(), volume.name(), by).map_err(cannot)?;
+        // What is done next is later than the change, for everyone.
+        self.bed_mut().advance(Duration::from_millis(1));
         Ok(format!("{} files, {} bytes", entry.files(), entry.bytes()))
     }
 
     pub(super) fn write_file(&mut self, volume: &Name, path: &str, text: &str) -> Told {
-        let medium = self.medium(volume)?;
-        inspect::write_file(&medium, path, text.as_bytes())
-            .map_err(|error| Failure::broken(format!("{path} cannot be written to {volume}: {error}")))?;
-        self.take_down(volume)?;
-        self.note_change(volume);
+        let edit = |medium: &testbed::volume::Volume| inspect::write_file(medium, path, text.as_bytes());
+        self.bed_mut().edit_claim(volume.namespace(), volume.name(), "write", edit).map_err(cannot)?;
+        self.bed_mut().advance(Duration::from_millis(1));
         Ok(String::new())
     }
+}
 
-    /// Lets an instant pass, so that what is done next is later than the change.
-    fn note_change(&mut self, volume: &Name) {
-        let what = testbed::record::What::Volume {
-            volume: format!("{}/{}", volume.namespace(), volume.name()),
-            operation: "change".to_owned(),
-            detail: String::new(),
-        };
-        self.bed().record().push("volume/workload/change", what);
-        self.bed_mut().advance(Duration::from_millis(1));
+fn cannot(error: ClaimError) -> Failure {
+    let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+    let reason = format!("{error}{source}");
+    match error {
+        ClaimError::Unbound { .. } => Failure::stalled(reason),
+        ClaimError::Write { .. } => Failure::broken(reason),
     }
 }

@@ -47,7 +47,7 @@ pub fn write(outcomes: &[Outcome], summary: &Summary) -> String {
     environment.add_template("page.html", TEMPLATE).expect("the template is valid; a test renders it");
     let page = environment.get_template("page.html").expect("it was just added");
     page.render(context! {
-        features => minijinja::Value::from_serialize(&features),
+        features => minijinja::Value::from(minijinja::value::Serde(&features)),
         verdicts => summary.verdicts_in_words(),
         worst => summary.worst.to_string(),
         count => summary.scenarios,
