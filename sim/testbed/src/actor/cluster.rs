@@ -75,6 +75,12 @@ impl World {
             names.insert(change.name.clone(), Arc::clone(&change.object));
         }
     }
+
+    /// Takes in an object of the core group that was there before the tap.
+    fn hold(&mut self, plural: &str, object: Value) {
+        let (namespace, name) = (namespace(&object).to_owned(), name(&object).to_owned());
+        self.objects.entry(plural.to_owned()).or_default().entry(namespace).or_default().insert(name, Arc::new(object));
+    }
 }
 
 pub(crate) struct Shared {
@@ -108,6 +114,12 @@ impl Cluster {
             seed,
         });
         let cluster = Self { shared: Arc::clone(&shared), direct: server.direct("bed"), caller: Arc::from("bed") };
+        // A fresh server holds its own namespaces, with what belongs into each, before anybody can follow it.
+        for (kind, plural) in [("Namespace", "namespaces"), ("ServiceAccount", "serviceaccounts"), ("ConfigMap", "configmaps")] {
+            for object in cluster.direct.list("v1", kind, "", &apiserver::Selection::default()).unwrap_or_default() {
+                shared.world().hold(plural, object);
+            }
+        }
         let weak = Arc::downgrade(&shared);
         // The server lives in `shared` and holds this closure: a strong handle here would be a circle.
         server.tap(move |change| {
