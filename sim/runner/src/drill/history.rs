@@ -46,11 +46,6 @@ impl History {
         history
     }
 
-    /// The begin of the last sync that was over by `time`.
-    pub fn last_before(&self, time: Timestamp) -> Option<Timestamp> {
-        self.syncs.iter().filter(|(_, end)| *end <= time).map(|(begin, _)| *begin).next_back()
-    }
-
     /// The longest time without a fresh copy between `from` and `to`.
     pub fn worst_gap(&self, from: Timestamp, to: Timestamp) -> Duration {
         let mut worst = Duration::ZERO;
@@ -88,7 +83,6 @@ mod tests {
         ];
         let history = History::of(&events, "n", "a");
         assert_eq!(history.syncs.len(), 2, "{history:?}");
-        assert_eq!(history.last_before("2026-01-01T02:00:00Z".parse().unwrap()), Some("2026-01-01T00:00:01Z".parse().unwrap()));
         assert_eq!(history.worst_gap("2026-01-01T00:00:00Z".parse().unwrap(), "2026-01-01T05:00:00Z".parse().unwrap()), Duration::from_secs(3 * 3600 - 1));
         assert_eq!(History::of(&events, "n", "b"), History::default());
     }

@@ -91,6 +91,9 @@ pub fn hold(args: &Args, model: &Model, today: Date, screen: &Screen) -> anyhow:
     }
     let certificates: Vec<Certificate> = chosen.iter().map(|at| issue(model, &model.apps[*at], outcomes.get(at), &args.accept, today, replay(args, &model.apps[*at].key.to_string()))).collect();
     let mut assumed: Vec<String> = worlds.iter().flat_map(|world| world.assumed.clone()).collect();
+    if !worlds.is_empty() {
+        assumed.push("repositories exist before the first deployment and hold nothing of these apps".to_owned());
+    }
     if worlds.iter().any(|world| !world.exports.is_empty()) {
         assumed.push("NFS exports map every user to one, as a NAS that several movers share must".to_owned());
     }

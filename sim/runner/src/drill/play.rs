@@ -119,6 +119,8 @@ pub fn play(world: &World, how: &Play, progress: Progress<'_>) -> Played {
     let options = Options { seed: how.seed, epoch, classes: world.classes.clone(), verbose_record: false, ..Options::default() };
     let mut bed = Bed::start(options);
     lay_ground(&mut bed, world);
+    progress("repositories");
+    found_repositories(&mut bed, world);
     progress("first deployment");
     deploy(&mut bed, world, None);
     let mut claims = live(world);
@@ -127,7 +129,7 @@ pub fn play(world: &World, how: &Play, progress: Progress<'_>) -> Played {
         fill(&bed, live, how.seed ^ (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     }
     let filled = bed.now();
-    pass_days(&mut bed, world, &mut claims, how, epoch, progress);
+    pass_days(&mut bed, world, &mut claims, how, progress);
     let fire = bed.now();
     let events = bed.record().events();
     let histories: BTreeMap<(String, String), History> = world
@@ -179,9 +181,67 @@ fn lay_ground(bed: &mut Bed, world: &World) {
     }
 }
 
+/// A name that no home cluster uses.
+const FOUNDER: &str = "firedrill-founder";
+
+/// Brings every repository into being, as somebody once did: a restore never creates one, so that the
+/// first deployment of the manifests alone would wait for ever on an empty export.
+fn found_repositories(bed: &mut Bed, world: &World) {
+    let mut seen = Vec::new();
+    for source in world.apps.iter().flat_map(|plan| plan.objects.iter().zip(std::iter::repeat(plan))).filter_map(|(object, plan)| (object["kind"] == "ReplicationSource").then_some((object, plan))) {
+        let (object, plan) = source;
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let Some(read) = plan.app.sources.iter().find(|read| read.object.name == text("/metadata/name") && read.object.namespace == text("/metadata/namespace")) else { continue };
+        let Some(location) = read.mover.location.clone().filter(|location| !seen.contains(location)) else { continue };
+        let secret = world.shared.iter().find(|shared| shared["kind"] == "Secret" && shared.pointer("/metadata/name") == Some(&json!(read.mover.repository)) && shared.pointer("/metadata/namespace") == Some(&json!(read.object.namespace)));
+        let Some(mut secret) = secret.cloned() else { continue };
+        seen.push(location);
+        let namespace = format!("{FOUNDER}-{}", seen.len());
+        secret["metadata"]["namespace"] = json!(namespace);
+        let kopia = &object["spec"]["kopia"];
+        let mut spec = json!({"repository": read.mover.repository, "copyMethod": "Direct"});
+        for key in ["moverVolumes", "moverSecurityContext"] {
+            if let Some(value) = kopia.get(key) {
+                spec[key] = value.clone();
+            }
+        }
+        let class = world.classes.first().map(|class| class.name.clone()).unwrap_or_default();
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "founder", "namespace": namespace}, "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}}});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "founder", "namespace": namespace}, "spec": {"containers": [{"name": "app", "image": "app", "command": ["sh", "-c", "sleep infinity"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}], "terminationGracePeriodSeconds": 1, "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "founder"}}]}});
+        let founder = json!({"apiVersion": "volsync.backube/v1alpha1", "kind": "ReplicationSource", "metadata": {"name": "founder", "namespace": namespace}, "spec": {"sourcePVC": "founder", "trigger": {"manual": "once"}, "kopia": spec}});
+        bed.ensure_namespace(&namespace);
+        bed.advance(Duration::from_secs(2));
+        for object in [&claim, &pod, &secret] {
+            refused(bed, object);
+        }
+        let bound = bed.wait_until("the founder's claim", HOUR, |bed| bed.bound_volume(&namespace, "founder"));
+        if let Ok(volume) = bound {
+            let owner = read.mover.writer.map_or((0, 0), |writer| (writer.uid, writer.gid));
+            let _ = volume.populate(&TreeSpec::plain(1, 16, 1).owned_by(owner.0, owner.1));
+        }
+        refused(bed, &founder);
+        let done = bed.wait_until("the repository to be founded", HOUR, |bed| {
+            bed.get("ReplicationSource", &namespace, "founder").and_then(|source| source.pointer("/status/lastManualSync").cloned()).filter(|tag| *tag == json!("once"))
+        });
+        if done.is_err() {
+            bed.record().note(&format!("the repository of {} could not be founded", read.object.name));
+        }
+        for kind in ["ReplicationSource", "Pod", "PersistentVolumeClaim"] {
+            let _ = bed.delete(kind, &namespace, "founder");
+        }
+        let _ = bed.delete("Namespace", "", &namespace);
+    }
+}
+
 /// Applies the manifests and starts the apps' pods; what the API server refuses stays away.
 fn deploy(bed: &mut Bed, world: &World, as_of: Option<Timestamp>) {
-    for object in &world.shared {
+    let is_space = |object: &&Value| object["kind"] == "Namespace";
+    for object in world.shared.iter().filter(is_space) {
+        refused(bed, object);
+    }
+    // A namespace takes pods only once its default service account is there.
+    bed.advance(Duration::from_secs(2));
+    for object in world.shared.iter().filter(|object| !is_space(object)) {
         refused(bed, object);
     }
     for plan in &world.apps {
@@ -287,11 +347,13 @@ fn is_syncing(bed: &Bed, plan: &AppPlan) -> bool {
 }
 
 /// Lets the days pass: the workload writes each hour, never while a copy of its claim is being taken.
-fn pass_days(bed: &mut Bed, world: &World, claims: &mut [Live<'_>], how: &Play, epoch: Timestamp, progress: Progress<'_>) {
-    let end = epoch + SignedDuration::from_hours(24 * i64::from(how.days));
+fn pass_days(bed: &mut Bed, world: &World, claims: &mut [Live<'_>], how: &Play, progress: Progress<'_>) {
+    let begin = bed.now();
+    let end = begin + SignedDuration::from_hours(24 * i64::from(how.days));
     let mut tick = 0_u64;
     // The workload writes at minute 37, which few schedules use.
-    let mut next = epoch + SignedDuration::from_mins(37);
+    let past = begin.as_second().rem_euclid(3600);
+    let mut next = begin + SignedDuration::from_secs((37 * 60 - past).rem_euclid(3600));
     while next <= end {
         if tick.is_multiple_of(24) {
             progress(&format!("day {} of {}", tick / 24 + 1, how.days));
