@@ -102,7 +102,8 @@ struct Loaded {
     generation: u64,
     /// Winners, deletions included: a later deletion must still beat an earlier entry.
     winners: BTreeMap<Id, Stored>,
-    contents: Vec<content::Id>,
+    /// The manifest contents, and what each holds; a content never changes.
+    contents: BTreeMap<content::Id, Arc<Vec<Stored>>>,
 }
 
 /// The manifests of a repository, loaded when first needed after each change.
@@ -119,22 +120,25 @@ impl Manifests {
             return Ok(known);
         }
         let mut loaded = Loaded { generation: view.generation, ..Loaded::default() };
-        for (id, entry) in view.all_with_prefix(b'm')? {
-            if entry.is_deleted {
-                continue;
-            }
-            loaded.contents.push(id);
-            let corrupt = |detail: String| Error::CorruptManifest { place: format!("content {id}"), detail };
-            let packed = contents.read_entry(&entry).await?;
-            let plain = compress::gunzip(&packed, CONTENT_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
-            let document: Document = serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
-            for stored in document.entries.unwrap_or_default() {
+        for entry in view.live_with_prefix(b'm')? {
+            let documents = match known.contents.get(&entry.id) {
+                Some(documents) => documents.clone(),
+                None => {
+                    let corrupt = |detail: String| Error::CorruptManifest { place: format!("content {}", entry.id), detail };
+                    let packed = contents.read_entry(&entry).await?;
+                    let plain = compress::gunzip(&packed, CONTENT_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
+                    let document: Document = serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
+                    Arc::new(document.entries.unwrap_or_default())
+                }
+            };
+            for stored in documents.iter() {
                 let id = Id::new(stored.id.clone());
                 match loaded.winners.get(&id) {
                     Some(known) if known.modified >= stored.modified => {}
-                    _ => drop(loaded.winners.insert(id, stored)),
+                    _ => drop(loaded.winners.insert(id, stored.clone())),
                 }
             }
+            loaded.contents.insert(entry.id, documents);
         }
         let loaded = Arc::new(loaded);
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = loaded.clone();
@@ -228,7 +232,7 @@ impl Edit<'_> {
             }
             // All contents are replaced at once, so that markers of deletion have done their work.
             entries = winners.into_values().filter(|stored| !stored.deleted).collect();
-            for content in &self.loaded.contents {
+            for content in self.loaded.contents.keys() {
                 session.delete(content)?;
             }
         }

@@ -115,9 +115,24 @@ impl View {
     pub fn all(&self) -> Result<BTreeMap<Id, Entry>, Error> {
         self.merge(|index, each| index.entries().for_each(each))
     }
-    /// Every content with a prefix letter, deleted ones included.
-    pub fn all_with_prefix(&self, prefix: u8) -> Result<BTreeMap<Id, Entry>, Error> {
-        self.merge(|index, each| index.entries_with_prefix(prefix).for_each(each))
+    /// The live contents with a prefix letter, in order.
+    pub fn live_with_prefix(&self, prefix: u8) -> Result<Vec<Entry>, Error> {
+        let mut states = Vec::new();
+        for (blob, index) in &self.indexes {
+            for state in index.states_with_prefix(prefix) {
+                states.push(state.map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?);
+            }
+        }
+        // The winner of each content comes last among its states: newest, and live if equally new.
+        states.sort_unstable();
+        let mut live = Vec::new();
+        for (n, (id, _, is_live)) in states.iter().enumerate() {
+            let is_winner = states.get(n + 1).is_none_or(|(next, ..)| next != id);
+            if is_winner && *is_live {
+                live.extend(self.find_hidden(id)?);
+            }
+        }
+        Ok(live)
     }
 }
 
