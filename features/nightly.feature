@@ -22,7 +22,15 @@ Feature: Nightly backups
     And each sync of "nightly" left exactly one snapshot
 
   Scenario: What the format cannot carry is declared, and everything else comes back
-    Given a volume "app-data" holding 60 files and 1 MiB with hard links, holes, symlinks, odd modes, odd times, many owners, empty files, empty directories, deep paths from seed 3
+    Given these manifests
+      """
+      apiVersion: v1
+      kind: Namespace
+      metadata:
+        name: default
+        annotations: {volsync.backube/privileged-movers: "true"}
+      """
+    And a volume "app-data" holding 60 files and 1 MiB with hard links, holes, symlinks, odd modes, odd times, many owners, empty files, empty directories, deep paths from seed 3
     And a repository "main"
     And a replication source "nightly" for "app-data" into "main" on tag "one"
     When "nightly" synchronises once more

@@ -8,8 +8,8 @@ Feature: Two apps in one repository
     And a repository "main"
     And a replication source "media/plex" for "media/plex" into "main" on tag "one"
     And a replication source "home/mealie" for "home/mealie" into "main" on tag "one"
-    When "media/plex" synchronises once more
-    And "home/mealie" synchronises once more
+    When "media/plex" has synchronised once
+    And "home/mealie" has synchronised once
     Then the snapshots of "media/plex" are not visible to "home/mealie"
     And the newest snapshot of "media/plex" restores to what "media/plex" held
     And the newest snapshot of "home/mealie" restores to what "home/mealie" held
@@ -20,7 +20,7 @@ Feature: Two apps in one repository
     And a repository "main"
     And a replication source "one/app" for "one/app" into "main" on tag "one"
     And a replication source "two/app" for "two/app" into "main" on tag "one"
-    When "one/app" synchronises once more
-    And "two/app" synchronises once more
+    When "one/app" has synchronised once
+    And "two/app" has synchronised once
     Then the snapshots of "one/app" are not visible to "two/app"
     And the newest snapshot of "two/app" restores to what "two/app" held

@@ -283,6 +283,13 @@ pub enum Await {
         /// How many times more.
         times: u32,
     },
+    /// A replication source has synchronised so many times in all.
+    HasSynchronised {
+        /// Which.
+        source: Name,
+        /// How many times at least.
+        times: u32,
+    },
     /// A replication source or destination has started a mover.
     MoverStarted(Name),
     /// A mover's Job has failed for good, or its run is reported as failed.

@@ -57,7 +57,8 @@ impl Stage {
 
     pub(super) fn wait_for(&mut self, wanted: &Await) -> Told {
         match wanted {
-            Await::Synchronised { source, times } => self.await_syncs(source, *times),
+            Await::Synchronised { source, times } => self.await_syncs(source, self.syncs_of(source) + times),
+            Await::HasSynchronised { source, times } => self.await_syncs(source, *times),
             Await::MoverStarted(of) => self.await_mover(of),
             Await::Failed(of) => self.await_failure(of),
             Await::Restored(destination) => self.await_restored(destination),
@@ -87,14 +88,14 @@ impl Stage {
         }
     }
 
-    fn await_syncs(&mut self, source: &Name, times: u32) -> Told {
+    fn await_syncs(&mut self, source: &Name, goal: u32) -> Told {
         let object = self.must_get_kind("ReplicationSource", source)?;
         let schedule = object.pointer("/spec/trigger/schedule").and_then(Value::as_str).unwrap_or_default();
         let period = period_of(schedule).unwrap_or(Duration::ZERO);
-        let goal = self.syncs_of(source) + times;
+        let missing = goal.saturating_sub(self.syncs_of(source));
         let (scribe, wanted) = (self.scribe().clone(), source.clone());
-        let what = format!("{source} to synchronise {times} times more");
-        let waited = self.bed_mut().wait_until(&what, period * (times + 2) + PATIENCE, move |_| {
+        let what = format!("{source} to synchronise {missing} times more");
+        let waited = self.bed_mut().wait_until(&what, period * (missing + 2) + PATIENCE, move |_| {
             let seen = scribe.ask(|book| book.syncs_of("ReplicationSource", &wanted).len());
             (u32::try_from(seen).unwrap_or(u32::MAX) >= goal).then_some(())
         });

@@ -41,6 +41,20 @@ pub(super) const PHRASES: &[Phrase] = &[
     ),
     phrase(
         When,
+        r#""{source:name}" has synchronised {times:times}"#,
+        |words| {
+            let times = count_of(&words.get::<String>("times")?)?;
+            Ok(Step::When(Act::Await(Await::HasSynchronised { source: words.get("source")?, times })))
+        },
+        |step| match step {
+            Step::When(Act::Await(Await::HasSynchronised { source, times })) => {
+                Some(Said::new().with("source", source).with("times", times_said(*times)))
+            }
+            _ => None,
+        },
+    ),
+    phrase(
+        When,
         r#"the mover of "{of:name}" has started"#,
         |words| Ok(Step::When(Act::Await(Await::MoverStarted(words.get("of")?)))),
         |step| match step {
