@@ -37,16 +37,3 @@ Feature: Loss of a claim and restore
     And a replication destination "restore" from "main" of "nightly" on tag "fire" is created
     And "restore" completes
     Then "restore" offers an image
-
-  @K11
-  Scenario: A mover that runs as the app brings the app's files back as the app's
-    Given a volume "app/data" holding 20 files and 1 MiB owned by 568:568 from seed 3
-    And a replication source "app/nightly" for "app/data" into "main" on tag "one"
-      | moverSecurityContext | {"runAsUser": 568, "runAsGroup": 568, "fsGroup": 568} |
-    When "app/nightly" has synchronised once
-    And the PersistentVolumeClaim "app/data" is lost
-    And an unfilled claim "app/again" is created
-    And a replication destination "app/restore" from "main" of "app/nightly" into "app/again" on tag "fire" is created
-      | moverSecurityContext | {"runAsUser": 568, "runAsGroup": 568, "fsGroup": 568} |
-    And "app/restore" completes
-    Then the claim "app/again" holds what "app/data" held at the last sync
