@@ -7,7 +7,9 @@
 //! It never sleeps to wait: waits are on a level, re-probed after every API write, with a deadline.
 
 mod definitions;
+mod embedded;
 mod options;
+mod serve;
 mod subject;
 mod volumes;
 
@@ -18,6 +20,7 @@ use fault::Register;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub use embedded::{Builder, Embedded};
 pub use options::{Binding, Options, StorageClassSpec};
 pub use volumes::ClaimError;
 
@@ -77,7 +80,16 @@ const TICK: Duration = Duration::from_millis(1);
 
 impl Bed {
     /// Starts a bed and lets it settle: node, classes and custom resource definitions exist, the subject runs.
+    ///
+    /// # Panics
+    /// For a saboteur whose name is not in [`crate::subject::saboteur::ALL`]: check names before.
     pub fn start(options: Options) -> Self {
+        let assembly = Assembly::of(&options.subject).expect("saboteurs are named as in the list of saboteurs");
+        Self::start_with(options, assembly, Vec::new())
+    }
+
+    /// As [`Bed::start`] with a subject taken apart, and further objects that exist before it runs.
+    pub fn start_with(options: Options, assembly: Assembly, objects: Vec<Value>) -> Self {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all();
         if !options.real_time {
@@ -92,6 +104,7 @@ impl Bed {
         let mut server_options = apiserver::Options::new(clock.as_function(), options.seed);
         server_options.sequencing = if options.real_time { Sequencing::Immediate } else { Sequencing::Tick(TICK) };
         server_options.managed_fields = if options.real_time { ManagedFields::Always } else { ManagedFields::FromFirstApply };
+        server_options.admission = assembly.admission.clone();
         if !options.real_time {
             server_options.watch_timeout_min = Duration::from_secs(24 * 3600);
             server_options.bookmark_period = Duration::from_secs(240);
@@ -100,7 +113,6 @@ impl Bed {
         let cluster = Cluster::new(server.clone(), clock.clone(), record.clone(), options.seed, options.verbose_record);
         let drivers = Arc::new(Drivers::default());
         let storage = Arc::new(Storage::new(Arc::clone(&drivers), clock.clone(), faults.clone()));
-        let assembly = Assembly::of(&options.subject);
         let kubelet = Kubelet::new(&cluster, &storage, faults.clone(), Arc::clone(&assembly.mover), options.verbose_record);
         let actors: Vec<Arc<dyn Actor>> = vec![
             Arc::new(Binder::new(&cluster)),
@@ -128,6 +140,10 @@ impl Bed {
             histories: BTreeMap::new(),
         };
         bed.furnish();
+        for object in objects {
+            let made = bed.create(&object).map(|_| ());
+            bed.cluster.tolerate(made);
+        }
         bed.restart_controller();
         bed.advance(Duration::from_secs(1));
         bed

@@ -4,6 +4,8 @@
 //! their own; a saboteur is the reference with one seam wrapped or its mover replaced, so that an oracle
 //! must catch it. What cannot be had in process (the real operator) belongs to another tier.
 
+pub mod saboteur;
+
 use std::{fmt, sync::Arc};
 
 use apiserver::ApiServer;
@@ -62,21 +64,40 @@ pub struct Assembly {
     pub controller: Option<StartController>,
     /// The mover.
     pub mover: Mover,
+    /// What stands between the controller and the server's store.
+    pub admission: Vec<Arc<dyn apiserver::Admission>>,
+}
+
+/// The reference's mover.
+pub fn honest_mover() -> Mover {
+    Arc::new(|request, doors| Box::pin(mover::run(request, doors)))
 }
 
 /// The image that mover containers are given; nothing is pulled.
 pub const MOVER_IMAGE: &str = "firedrill/mover:bed";
 
 impl Assembly {
-    /// Takes a subject apart.
-    pub fn of(subject: &Subject) -> Self {
-        let mover: Mover = Arc::new(|request, doors| Box::pin(mover::run(request, doors)));
-        let profile = match subject {
-            Subject::None => return Self { controller: None, mover },
-            Subject::Reference(profile) => *profile,
-            Subject::Saboteur(_) => controller::Profile::Safe,
-        };
-        Self { controller: Some(reference(profile)), mover }
+    /// Takes a subject apart; `None` for a saboteur whose name nobody knows ([`saboteur::ALL`]).
+    pub fn of(subject: &Subject) -> Option<Self> {
+        match subject {
+            Subject::None => Some(Self { controller: None, mover: honest_mover(), admission: Vec::new() }),
+            Subject::Reference(profile) => {
+                Some(Self { controller: Some(reference(*profile)), mover: honest_mover(), admission: Vec::new() })
+            }
+            Subject::Saboteur(name) => saboteur::assemble(name),
+        }
+    }
+
+    /// A controller of one's own, given a client; movers are the reference's.
+    pub fn own<F>(controller: impl Fn(kube::Client) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let start: StartController = Arc::new(move |around| {
+            let client = kube::Client::new(around.server.service("controller"), "default");
+            Box::pin(controller(client))
+        });
+        Self { controller: Some(start), mover: honest_mover(), admission: Vec::new() }
     }
 }
 
