@@ -88,12 +88,18 @@ struct Document {
 pub struct Manifest {
     /// Its name.
     pub id: Id,
-    /// Its labels.
-    pub labels: Labels,
+    stored: Arc<Stored>,
+}
+
+impl Manifest {
     /// When it was written.
-    pub modified: Timestamp,
+    pub fn modified(&self) -> Timestamp {
+        self.stored.modified
+    }
     /// Its payload.
-    pub data: Value,
+    pub fn data(&self) -> &Value {
+        &self.stored.data
+    }
 }
 
 /// Everything that is stored, at one moment.
@@ -101,9 +107,9 @@ pub struct Manifest {
 struct Loaded {
     generation: u64,
     /// Winners, deletions included: a later deletion must still beat an earlier entry.
-    winners: BTreeMap<Id, Stored>,
+    winners: BTreeMap<Id, Arc<Stored>>,
     /// The manifest contents, and what each holds; a content never changes.
-    contents: BTreeMap<content::Id, Arc<Vec<Stored>>>,
+    contents: BTreeMap<content::Id, Arc<Vec<Arc<Stored>>>>,
 }
 
 /// The manifests of a repository, loaded when first needed after each change.
@@ -128,7 +134,7 @@ impl Manifests {
                     let packed = contents.read_entry(&entry).await?;
                     let plain = compress::gunzip(&packed, CONTENT_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
                     let document: Document = serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
-                    Arc::new(document.entries.unwrap_or_default())
+                    Arc::new(document.entries.unwrap_or_default().into_iter().map(Arc::new).collect())
                 }
             };
             for stored in documents.iter() {
@@ -154,12 +160,10 @@ impl Manifests {
             .filter_map(|(id, stored)| {
                 let labels = stored.labels.as_ref()?;
                 let is_wanted = wanted.iter().all(|(key, value)| labels.get(key) == Some(value));
-                let manifest =
-                    || Manifest { id: id.clone(), labels: labels.clone(), modified: stored.modified, data: stored.data.clone() };
-                is_wanted.then(manifest)
+                is_wanted.then(|| Manifest { id: id.clone(), stored: stored.clone() })
             })
             .collect();
-        found.sort_by(|a, b| (a.modified, &a.id).cmp(&(b.modified, &b.id)));
+        found.sort_by(|a, b| (a.modified(), &a.id).cmp(&(b.modified(), &b.id)));
         Ok(found)
     }
     /// Starts a change.
@@ -226,7 +230,8 @@ impl Edit<'_> {
         }
         let mut entries = self.changes;
         if self.loaded.contents.len() >= COMPACT_FROM {
-            let mut winners = self.loaded.winners.clone();
+            let mut winners: BTreeMap<Id, Stored> =
+                self.loaded.winners.iter().map(|(id, stored)| (id.clone(), Stored::clone(stored))).collect();
             for change in entries {
                 winners.insert(Id::new(change.id.clone()), change);
             }

@@ -119,7 +119,10 @@ impl Repository {
 
     /// Lists snapshots, by source and then by start time.
     pub async fn snapshots(&self, filter: &Filter) -> Result<Vec<Snapshot>, Error> {
-        let found = self.manifests.find(&self.contents, &manifest::labels([("type", "snapshot")])).await?;
+        let mut wanted = manifest::labels([("type", "snapshot")]);
+        let by_label = [("username", &filter.username), ("hostname", &filter.host), ("path", &filter.path)];
+        wanted.extend(by_label.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
+        let found = self.manifests.find(&self.contents, &wanted).await?;
         let mut snapshots = found.iter().map(read_snapshot).collect::<Result<Vec<_>, _>>()?;
         snapshots.retain(|snapshot| filter.matches(snapshot));
         snapshots.sort_by(|a, b| (&a.source, a.start_time, &a.id).cmp(&(&b.source, b.start_time, &b.id)));
@@ -212,7 +215,7 @@ impl Repository {
     /// The policy stored for exactly this target.
     pub async fn policy_of(&self, target: &PolicyTarget) -> Result<Option<Policy>, Error> {
         let Some(manifest) = self.policy_manifest(target).await? else { return Ok(None) };
-        serde_json::from_value(manifest.data)
+        deserialize(manifest.data())
             .map(Some)
             .map_err(|error| Error::CorruptManifest { place: format!("manifest {}", manifest.id), detail: error.to_string() })
     }
@@ -283,7 +286,7 @@ impl Repository {
         let Some(manifest) = self.manifests.find(&self.contents, &maintenance_labels()).await?.pop() else {
             return Ok(Parameters::default());
         };
-        serde_json::from_value(manifest.data)
+        deserialize(manifest.data())
             .map_err(|error| Error::CorruptManifest { place: format!("manifest {}", manifest.id), detail: error.to_string() })
     }
     /// Who maintains, when, and what happened so far.
@@ -335,6 +338,10 @@ impl Repository {
         let snapshots = async || self.snapshots(&Filter::all()).await;
         maintain::run::run(&self.contents, parameters, snapshots, kind, safety, monitor).await
     }
+}
+
+fn deserialize<T: serde::de::DeserializeOwned>(value: &serde_json::Value) -> Result<T, serde_json::Error> {
+    T::deserialize(value)
 }
 
 fn to_value(document: &impl serde::Serialize) -> serde_json::Value {

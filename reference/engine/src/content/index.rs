@@ -4,6 +4,8 @@
 //! hundreds of them stays cheap. Reads both layouts of Kopia (versions 1 and 2), writes version 2. It
 //! tolerates trailing bytes and any order of tables; it does not decrypt and does not know epochs.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 
 use super::Id;
@@ -64,7 +66,8 @@ pub struct Index {
 #[derive(Clone, Debug)]
 enum Layout {
     One,
-    Two { packs: Vec<blob::Id>, formats: Vec<(u32, u8, u8)>, base: u32 },
+    /// Names of packs are unpacked when first all entries are asked for; a lookup reads the one it needs.
+    Two { packs_at: usize, pack_count: usize, packs: OnceLock<Vec<blob::Id>>, formats: Vec<(u32, u8, u8)>, base: u32 },
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -104,19 +107,13 @@ impl Index {
                 if bytes.len() < formats_at + 6 * format_count {
                     return Err(SHORT);
                 }
-                let packs = (0..pack_count)
-                    .map(|n| {
-                        let at = packs_at + 5 * n;
-                        pack_name(&bytes, u32_at(&bytes, at + 1).ok_or(SHORT)?, bytes[at])
-                    })
-                    .collect::<Result<_, _>>()?;
                 let formats = (0..format_count)
                     .map(|n| {
                         let at = formats_at + 6 * n;
                         Ok((u32_at(&bytes, at).ok_or(SHORT)?, bytes[at + 4], bytes[at + 5]))
                     })
                     .collect::<Result<_, _>>()?;
-                (Layout::Two { packs, formats, base }, 17)
+                (Layout::Two { packs_at, pack_count, packs: OnceLock::new(), formats, base }, 17)
             }
             1 | 2 => return Err(Malformed("its entries have an impossible size")),
             _ => return Err(Malformed("it has an unknown version")),
@@ -158,7 +155,20 @@ impl Index {
     }
     /// Entries in order.
     pub fn entries(&self) -> impl Iterator<Item = Result<Entry, Malformed>> + '_ {
+        if let Layout::Two { packs_at, pack_count, packs, .. } = &self.layout
+            && packs.get().is_none()
+            && let Ok(names) = (0..*pack_count).map(|n| self.pack(packs_at + 5 * n)).collect()
+        {
+            // A malformed name leaves the table empty, and the entry that uses it says so.
+            let _ = packs.set(names);
+        }
         (0..self.count).map(|n| self.entry(n))
+    }
+    fn pack(&self, at: usize) -> Result<blob::Id, Malformed> {
+        let (Some(length), Some(name_at)) = (self.bytes.get(at), u32_at(&self.bytes, at + 1)) else {
+            return Err(Malformed("the table of packs is too short"));
+        };
+        pack_name(&self.bytes, name_at, *length)
     }
     /// Content, time and "is live" of the contents with this prefix letter, in order; much cheaper than entries.
     pub fn states_with_prefix(&self, prefix: u8) -> impl Iterator<Item = Result<(Id, i64, bool), Malformed>> + '_ {
@@ -199,17 +209,24 @@ impl Index {
                     encryption_key: 0,
                 })
             }
-            Layout::Two { packs, formats, base } => {
+            Layout::Two { packs_at, pack_count, packs, formats, base } => {
                 let byte = |n: usize| value.get(n).copied().unwrap_or(0);
                 let place = u32_at(value, 4).ok_or(SHORT)?;
                 let high = byte(18);
                 let pack = usize::from(u16_at(value, 14).ok_or(SHORT)?) | usize::from(byte(17)) << 16;
                 let (compression, format_version, encryption_key) =
                     *formats.get(usize::from(byte(16))).ok_or(Malformed("an entry names a format that is not there"))?;
+                if pack >= *pack_count {
+                    return Err(Malformed("an entry names a pack that is not there"));
+                }
+                let pack = match packs.get() {
+                    Some(packs) => packs[pack].clone(),
+                    None => self.pack(packs_at + 5 * pack)?,
+                };
                 Ok(Entry {
                     id,
                     timestamp: i64::from(u32_at(value, 0).ok_or(SHORT)?) + i64::from(*base),
-                    pack: packs.get(pack).ok_or(Malformed("an entry names a pack that is not there"))?.clone(),
+                    pack,
                     offset: place & 0x7fff_ffff,
                     packed_length: u24_at(value, 11).ok_or(SHORT)? | u32::from(high & 0xf) << 24,
                     original_length: u24_at(value, 8).ok_or(SHORT)? | u32::from(high >> 4) << 24,

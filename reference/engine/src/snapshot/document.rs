@@ -333,7 +333,7 @@ pub fn write_snapshot(snapshot: &Snapshot) -> Value {
 /// Reads a snapshot manifest.
 pub fn read_snapshot(manifest: &Manifest) -> Result<Snapshot, Error> {
     let corrupt = |detail: String| Error::CorruptManifest { place: format!("manifest {}", manifest.id), detail };
-    let document = SnapshotDocument::deserialize(&manifest.data).map_err(|error| corrupt(error.to_string()))?;
+    let document = SnapshotDocument::deserialize(manifest.data()).map_err(|error| corrupt(error.to_string()))?;
     let root = document.root_entry.ok_or_else(|| corrupt("it has no root entry".to_owned()))?;
     Ok(Snapshot {
         id: manifest.id.clone(),
