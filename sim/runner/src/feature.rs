@@ -200,7 +200,7 @@ Feature: Nightly backups
     #[test]
     fn trouble_is_told_with_file_line_and_cure() {
         for (text, line, words) in [
-            ("Scenario: x", 1, "this is no Gherkin"),
+            ("Scenario: x", 2, "this is no Gherkin"),
             ("Feature: f\n", 1, "no scenario"),
             ("Feature: f\n Scenario: s\n  Given a horse\n  Then nothing", 3, "no phrase fits"),
             ("Feature: f\n Scenario: s\n  When 24 hours pass\n", 2, "no step looks"),

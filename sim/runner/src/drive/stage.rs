@@ -12,7 +12,7 @@ use serde_json::Value;
 use testbed::{
     bed::{Bed, Options, StorageClassSpec},
     record::What,
-    subject::Subject,
+    subject::{Subject, saboteur},
     volume::Character,
 };
 
@@ -55,6 +55,12 @@ impl Stage {
     /// # Errors
     /// The record's file cannot be created, or no such subject exists.
     pub fn set(scenario: &Scenario, record: Option<&Path>) -> Result<Self, Failure> {
+        if let SubjectSpec::Saboteur(name) = &scenario.bed.subject
+            && !saboteur::ALL.iter().any(|row| row.name == name)
+        {
+            let known: Vec<_> = saboteur::ALL.iter().map(|row| row.name).collect();
+            return Err(Failure::broken(format!("no saboteur is called {name:?}; there are {}", known.join(", "))));
+        }
         let default = scenario.bed.default_class.clone().unwrap_or_else(|| "rbd".to_owned());
         let classes = classes(&default);
         if !classes.iter().any(|class| class.name == default) {

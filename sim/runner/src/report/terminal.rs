@@ -81,7 +81,7 @@ mod tests {
         let summary = Summary::of(&outcomes, 240, 2);
         let text = write(&outcomes, &summary, "target/x", false);
         for words in [
-            "passed            1 d 01 h    0.12 s  seed 7     a nightly backup",
+            "passed           1 d 01 h    0.12 s  seed 7     a nightly backup",
             "other bytes",
             "again: firedrill run features/nightly.feature --filter",
             "2 scenarios: 1 passed, 1 violated in 0.24 s (2 d 02 h virtual, 2 jobs)",
