@@ -1,0 +1,275 @@
+//! Replays a recorded case on the embedded bed, with the original's profile.
+//!
+//! Each step of the script is played as it stands: creations, patches, deletions and pauses through the
+//! bed's verbs, waits on the same levels. It compares nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use testbed::{
+    bed::{Bed, Binding, Character, Options, StorageClassSpec},
+    subject::Subject,
+    volume::{Credentials, MountOptions},
+};
+
+use super::{
+    case::{Case, Notification, text_of},
+    compare::{Contents, Run},
+    host::{self, Host},
+    recording::{contents, mark_of, users},
+    view::{self, Mark},
+};
+
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// The classes of the recorded cluster.
+fn classes() -> Vec<StorageClassSpec> {
+    let class = |name: &str, provisioner: &str, binding, is_default, snapshots: bool| StorageClassSpec {
+        name: name.to_owned(),
+        provisioner: provisioner.to_owned(),
+        character: Character::HostPath,
+        binding,
+        is_default,
+        can_expand: false,
+        snapshot_class: snapshots.then(|| name.to_owned()),
+    };
+    vec![
+        class("csi-dir", "dir.csi.kind.local", Binding::Immediate, false, true),
+        class("csi-dir-wffc", "dir.csi.kind.local", Binding::WaitForFirstConsumer, false, false),
+        class("standard", "rancher.io/local-path", Binding::WaitForFirstConsumer, true, false),
+    ]
+}
+
+/// Plays the case and returns what happened.
+pub fn replayed(case: &Case) -> Result<Run> {
+    let mut play = Play::start(case);
+    for (number, step) in case.steps.iter().enumerate() {
+        play.step(step).with_context(|| format!("step {}: {step}", number + 1))?;
+    }
+    Ok(play.finish())
+}
+
+struct Play<'a> {
+    case: &'a Case,
+    bed: Bed,
+    trace: Arc<Mutex<Vec<Notification>>>,
+    manifests: std::slice::Iter<'a, Value>,
+    host: Host,
+    marks: Vec<Mark>,
+    repositories: BTreeMap<String, Contents>,
+    looks: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl<'a> Play<'a> {
+    fn start(case: &'a Case) -> Self {
+        let options = Options { subject: Subject::original(), classes: classes(), ..Options::default() };
+        let bed = Bed::start(options);
+        let trace = Arc::new(Mutex::new(Vec::new()));
+        let (clock, start, sink, namespace) = (bed.clock().clone(), bed.now(), trace.clone(), case.namespace());
+        bed.server().tap(move |write| {
+            if write.namespace == namespace {
+                sink.lock().expect("nobody panics holding it").push(Notification {
+                    at: clock.now().duration_since(start).as_secs_f64(),
+                    change: change_of(write),
+                    object: Value::clone(&write.object),
+                });
+            }
+        });
+        Self {
+            case,
+            bed,
+            trace,
+            manifests: case.manifests.iter(),
+            host: Host::default(),
+            marks: Vec::new(),
+            repositories: BTreeMap::new(),
+            looks: BTreeMap::new(),
+        }
+    }
+
+    fn finish(self) -> Run {
+        let trace = self.trace.lock().expect("nobody panics holding it").clone();
+        Run {
+            view: view::view(&trace, &users(self.case), &self.marks),
+            repositories: self.repositories,
+            looks: self.looks,
+        }
+    }
+
+    fn step(&mut self, step: &Value) -> Result<()> {
+        let namespace = self.case.namespace();
+        let (kind, name) = (text_of(&step["kind"]), text_of(&step["name"]));
+        match step["do"].as_str().unwrap_or_default() {
+            "create" => {
+                let manifest = self.manifests.next().context("more creations than manifests")?;
+                self.bed.create(manifest)?;
+            }
+            "patch" if step["patch"].is_array() => {
+                self.bed.json_patch(&kind, &namespace, &name, &step["patch"])?;
+            }
+            "patch" => {
+                self.bed.patch(&kind, &namespace, &name, &step["patch"])?;
+            }
+            "delete" => self.bed.delete(&kind, &namespace, &name)?,
+            "sleep" => self.bed.advance(Duration::from_secs_f64(step["seconds"].as_f64().unwrap_or_default())),
+            "wait-timeout" => self.wait_at_most(&text_of(&step["until"]), step["seconds"].as_f64().unwrap_or(60.0))?,
+            "waited" => self.wait(step)?,
+            "repository" => {
+                let contents = self.contents()?;
+                self.repositories.insert(text_of(&step["tag"]), contents);
+            }
+            "end" => {}
+            other => bail!("no such action: {other}"),
+        }
+        if let Some((label, object)) = mark_of(step) {
+            let until = self.trace.lock().expect("nobody panics holding it").last().map_or(0.0, |last| last.at);
+            self.marks.push(Mark { label, object, until });
+        }
+        Ok(())
+    }
+}
+
+impl Play<'_> {
+    /// Waits for what the script waited for.
+    fn wait(&mut self, step: &Value) -> Result<()> {
+        let until = text_of(&step["until"]);
+        let namespace = self.case.namespace();
+        if let Some(pod) = until.strip_prefix("Pod/").and_then(|rest| rest.strip_suffix(" ended")) {
+            return self.ended(pod);
+        }
+        if until == "bound" || until.ends_with(" bound") {
+            let claim = self.bound_claim(step["t"].as_f64().unwrap_or_default())?;
+            return self.until(&until, |bed| is_bound(bed, &namespace, &claim));
+        }
+        self.until(&until, |bed| holds(bed, &namespace, &until))
+    }
+
+    fn wait_at_most(&mut self, until: &str, seconds: f64) -> Result<()> {
+        let namespace = self.case.namespace();
+        let deadline = Duration::from_secs_f64(seconds);
+        // The script's own time-out is part of the recording: reaching it is no failure.
+        let _ = self.bed.wait_until(until, deadline, |bed| holds(bed, &namespace, until).unwrap_or(false).then_some(()));
+        Ok(())
+    }
+
+    fn until(&mut self, what: &str, mut probe: impl FnMut(&Bed) -> Result<bool>) -> Result<()> {
+        let mut broken = None;
+        self.bed.wait_until(what, DEADLINE, |bed| match probe(bed) {
+            Ok(is_true) => is_true.then_some(()),
+            Err(error) => {
+                broken = Some(error);
+                Some(())
+            }
+        })?;
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// A helper pod "ends" when the bed has done what its script does.
+    fn ended(&mut self, pod: &str) -> Result<()> {
+        let namespace = self.case.namespace();
+        self.until(&format!("Pod/{pod} runs"), |bed| {
+            let phase = text_of(&bed.get("Pod", &namespace, pod).unwrap_or_default()["status"]["phase"]);
+            Ok(phase == "Running" || phase == "Succeeded")
+        })?;
+        let object = self.bed.get("Pod", &namespace, pod).context("the pod is there")?;
+        let claim = text_of(&object["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"]);
+        let volume = self.bed.bound_volume(&namespace, &claim).with_context(|| format!("{claim} is not bound"))?;
+        let mount = volume.mount(MountOptions::new(pod).credentials(Credentials::root()));
+        if pod.starts_with("look-") {
+            self.looks.insert(pod.to_owned(), host::look(&mount)?);
+        } else {
+            let command = object["spec"]["containers"][0]["command"].as_array().context("a command")?;
+            self.host.run(&claim, command.last().and_then(Value::as_str).unwrap_or_default(), &mount)?;
+        }
+        mount.unmount()?;
+        Ok(())
+    }
+
+    /// The claim of a bare `bound`: the user's claim that the recording saw bound last before that second.
+    fn bound_claim(&self, at: f64) -> Result<String> {
+        let users = users(self.case);
+        let bound = self.case.trace.iter().rev().find(|notification| {
+            let object = &notification.object;
+            notification.at <= at + 0.05
+                && object["kind"] == "PersistentVolumeClaim"
+                && object["status"]["phase"] == "Bound"
+                && object["spec"]["dataSourceRef"]["kind"] == "ReplicationDestination"
+                && users.contains(&format!("PersistentVolumeClaim/{}", text_of(&object["metadata"]["name"])))
+        });
+        Ok(text_of(&bound.context("the recording saw no claim bound")?.object["metadata"]["name"]))
+    }
+
+    /// What the repositories of the case hold now.
+    fn contents(&self) -> Result<Contents> {
+        let snapshots = self.bed.snapshots(&self.case.namespace())?;
+        Ok(contents(snapshots.iter().map(|snapshot| {
+            let summary = snapshot.root.summary.as_ref();
+            (
+                format!("{}@{}:{}", snapshot.source.username, snapshot.source.host, snapshot.source.path),
+                format!(
+                    "{} files {} symlinks {} dirs {} bytes{}",
+                    summary.map_or(0, |summary| summary.files),
+                    summary.map_or(0, |summary| summary.symlinks),
+                    summary.map_or(0, |summary| summary.dirs),
+                    summary.map_or(0, |summary| summary.size),
+                    if snapshot.incomplete.is_empty() { "" } else { " incomplete" },
+                ),
+            )
+        })))
+    }
+}
+
+fn change_of(write: &apiserver::Write) -> String {
+    match write.verb {
+        apiserver::Verb::Create => "ADDED",
+        apiserver::Verb::Update => "MODIFIED",
+        apiserver::Verb::Delete => "DELETED",
+    }
+    .to_owned()
+}
+
+fn is_bound(bed: &Bed, namespace: &str, claim: &str) -> Result<bool> {
+    Ok(bed.get("PersistentVolumeClaim", namespace, claim).is_some_and(|claim| claim["status"]["phase"] == "Bound"))
+}
+
+/// Whether a wait of the script is over; the sentences are those of the recorder.
+fn holds(bed: &Bed, namespace: &str, until: &str) -> Result<bool> {
+    let status = |kind: &str, name: &str| bed.get(kind, namespace, name).unwrap_or_default()["status"].clone();
+    let words: Vec<_> = until.split_whitespace().collect();
+    Ok(match words.as_slice() {
+        ["default", "ServiceAccount"] => bed.get("ServiceAccount", namespace, "default").is_some(),
+        [object, "gone"] if object.contains('/') => {
+            let (kind, name) = object.split_once('/').unwrap_or_default();
+            bed.get(kind, namespace, name).is_none()
+        }
+        [object, tag, "and", "reason", reason] => {
+            let (kind, name) = object.split_once('/').context("an object")?;
+            let status = status(kind, name);
+            let tag = tag.strip_prefix("lastManualSync=").context("a tag")?;
+            let conditions = status["conditions"].as_array().into_iter().flatten();
+            let settled = conditions.into_iter().any(|condition| condition["reason"] == **reason);
+            status["lastManualSync"] == tag && settled
+        }
+        ["mover", "pod", "of", name, "Running"] => bed.list("Pod", namespace).iter().any(|pod| {
+            let job = text_of(&pod["metadata"]["labels"]["job-name"]);
+            (job == format!("volsync-src-{name}") || job == format!("volsync-dst-{name}"))
+                && pod["status"]["phase"] == "Running"
+                && pod["metadata"]["deletionTimestamp"].is_null()
+        }),
+        [name, "runs"] => status("Pod", name)["phase"] == "Running",
+        ["gone"] => bed.list("KopiaMaintenance", namespace).is_empty(),
+        [name, "gone"] => bed.get("Pod", namespace, name).is_none(),
+        [name, field] if name.ends_with(':') => {
+            !status("KopiaMaintenance", name.trim_end_matches(':'))[*field].is_null()
+        }
+        ["maintenance", "tag", "used"] => {
+            bed.list("KopiaMaintenance", namespace).iter().any(|km| km["status"]["lastManualSync"] != json!(null))
+        }
+        _ => bail!("no such wait: {until}"),
+    })
+}
