@@ -10,11 +10,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use engine::{
+    Repository,
+    blob::memory::MemoryStore,
+    context::{Client, Context, Entropy, Now},
+    snapshot::{Filter, Snapshot},
+};
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use testbed::{
-    bed::{Bed, Binding, Character, Options, StorageClassSpec},
+    bed::{Bed, Binding, Options, StorageClassSpec},
+    inspect,
     subject::Subject,
-    volume::{Credentials, MountOptions},
+    volume::{Character, Credentials, MountOptions},
 };
 
 use super::{
@@ -26,6 +34,11 @@ use super::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Where the recorded cluster kept its repositories.
+const ENDPOINT: &str = "minio:9000";
+const BUCKET: &str = "gold";
+const PASSWORD: &str = "gold-password";
 
 /// The classes of the recorded cluster.
 fn classes() -> Vec<StorageClassSpec> {
@@ -67,8 +80,9 @@ struct Play<'a> {
 
 impl<'a> Play<'a> {
     fn start(case: &'a Case) -> Self {
-        let options = Options { subject: Subject::original(), classes: classes(), ..Options::default() };
+        let options = Options { subject: Subject::Reference(controller::Profile::Original), classes: classes(), ..Options::default() };
         let bed = Bed::start(options);
+        bed.storage().make_bucket(ENDPOINT, BUCKET);
         let trace = Arc::new(Mutex::new(Vec::new()));
         let (clock, start, sink, namespace) = (bed.clock().clone(), bed.now(), trace.clone(), case.namespace());
         bed.server().tap(move |write| {
@@ -110,7 +124,10 @@ impl<'a> Play<'a> {
                 self.bed.create(manifest)?;
             }
             "patch" if step["patch"].is_array() => {
-                self.bed.json_patch(&kind, &namespace, &name, &step["patch"])?;
+                let direct = self.bed.server().direct("user");
+                let patch = apiserver::Patch::Json(step["patch"].clone());
+                let version = self.bed.list(&kind, &namespace).first().map(|object| text_of(&object["apiVersion"]));
+                direct.patch(&version.context("an object to patch")?, &kind, &namespace, &name, "", patch)?;
             }
             "patch" => {
                 self.bed.patch(&kind, &namespace, &name, &step["patch"])?;
@@ -204,24 +221,51 @@ impl Play<'_> {
         Ok(text_of(&bound.context("the recording saw no claim bound")?.object["metadata"]["name"]))
     }
 
-    /// What the repositories of the case hold now.
+    /// What the case's repository holds now: its prefix of the bucket, or the claim that movers mount.
     fn contents(&self) -> Result<Contents> {
-        let snapshots = self.bed.snapshots(&self.case.namespace())?;
+        let namespace = self.case.namespace();
+        let bucket = self.bed.storage().bucket(ENDPOINT, BUCKET).context("the bucket was made at the start")?;
+        let mut blobs = inspect::bucket_blobs(&bucket, &format!("{namespace}/"));
+        let sources = self.case.manifests.iter().filter(|object| object["kind"] == "ReplicationSource");
+        for claim in sources.filter_map(|source| {
+            source["spec"]["kopia"]["moverVolumes"][0]["volumeSource"]["persistentVolumeClaim"]["claimName"].as_str()
+        }) {
+            if let (true, Some(volume)) = (blobs.is_empty(), self.bed.bound_volume(&namespace, claim)) {
+                blobs = inspect::volume_blobs(&volume, self.bed.now());
+            }
+        }
+        let snapshots = self.bed.block_on(snapshots(&blobs, self.bed.now()))?;
         Ok(contents(snapshots.iter().map(|snapshot| {
-            let summary = snapshot.root.summary.as_ref();
+            let summary = snapshot.root.summary.clone().unwrap_or_default();
             (
                 format!("{}@{}:{}", snapshot.source.username, snapshot.source.host, snapshot.source.path),
                 format!(
                     "{} files {} symlinks {} dirs {} bytes{}",
-                    summary.map_or(0, |summary| summary.files),
-                    summary.map_or(0, |summary| summary.symlinks),
-                    summary.map_or(0, |summary| summary.dirs),
-                    summary.map_or(0, |summary| summary.size),
-                    if snapshot.incomplete.is_empty() { "" } else { " incomplete" },
+                    summary.files,
+                    summary.symlinks,
+                    summary.dirs,
+                    summary.size,
+                    if snapshot.incomplete.is_some() { " incomplete" } else { "" },
                 ),
             )
         })))
     }
+}
+
+/// The snapshots in a copy of a repository; none where nothing is.
+async fn snapshots(blobs: &inspect::Blobs, now: Timestamp) -> Result<Vec<Snapshot>> {
+    if blobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let clock: Now = Arc::new(move || now);
+    let store = MemoryStore::new(clock.clone());
+    for (name, (bytes, modified)) in blobs {
+        store.insert(name, bytes.clone(), *modified);
+    }
+    let client = Client { username: "client".to_owned(), hostname: "of-our-own".to_owned() };
+    let context = Context { now: clock, entropy: Entropy::from_seed([1; 32]), client, zone: TimeZone::UTC };
+    let repository = Repository::open(Arc::new(store), PASSWORD, context).await?;
+    Ok(repository.snapshots(&Filter::all()).await?)
 }
 
 fn change_of(write: &apiserver::Write) -> String {
