@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use testbed::{
     bed::{Bed, Binding, Options, StorageClassSpec},
     inspect,
-    subject::Subject,
+    subject::{Profile, Subject},
     volume::{Character, Credentials, MountOptions},
 };
 
@@ -35,7 +35,8 @@ use super::{
 
 const DEADLINE: Duration = Duration::from_secs(3600);
 
-/// Where the recorded cluster kept its repositories.
+/// The recorded cluster: its one node, and where it kept its repositories.
+const NODE: &str = "gold-control-plane";
 const ENDPOINT: &str = "minio:9000";
 const BUCKET: &str = "gold";
 const PASSWORD: &str = "gold-password";
@@ -59,8 +60,8 @@ fn classes() -> Vec<StorageClassSpec> {
 }
 
 /// Plays the case and returns what happened.
-pub fn replayed(case: &Case) -> Result<Run> {
-    let mut play = Play::start(case);
+pub fn replayed(case: &Case, profile: Profile) -> Result<Run> {
+    let mut play = Play::start(case, profile);
     for (number, step) in case.steps.iter().enumerate() {
         play.step(step).with_context(|| format!("step {}: {step}", number + 1))?;
     }
@@ -79,8 +80,13 @@ struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    fn start(case: &'a Case) -> Self {
-        let options = Options { subject: Subject::Reference(controller::Profile::Original), classes: classes(), ..Options::default() };
+    fn start(case: &'a Case, profile: Profile) -> Self {
+        let options = Options {
+            subject: Subject::Reference(profile),
+            classes: classes(),
+            nodes: vec![NODE.to_owned()],
+            ..Options::default()
+        };
         let bed = Bed::start(options);
         bed.storage().make_bucket(ENDPOINT, BUCKET);
         let trace = Arc::new(Mutex::new(Vec::new()));

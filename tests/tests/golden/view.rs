@@ -31,13 +31,24 @@ pub struct Shape {
     pub spec: Value,
 }
 
+/// A creation or the first mark of a deletion.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its second.
+    pub at: f64,
+    /// `+` or `-`, kind and masked name, numbered by its occurrence.
+    pub mark: String,
+    /// Who caused it: the controlling owner.
+    pub owner: String,
+}
+
 /// A run, ready to be compared.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// Every object that the operator created, in order of creation, each distinct shape once per name.
     pub objects: Vec<Shape>,
-    /// Creations (`+`) and first deletion marks (`-`) with their second, each numbered by its occurrence.
-    pub order: Vec<(f64, String)>,
+    /// Creations and deletions.
+    pub order: Vec<Step>,
     /// The last status of each subject, at each mark.
     pub settled: BTreeMap<String, Value>,
     /// Events of the operator: object, type and reason.
@@ -51,7 +62,6 @@ pub fn mask(text: &str) -> String {
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
             (r"-20\d{12}\b", "-<time>"),
             (r"(kopia-maint-.+-[0-9a-f]{16})-\d{8}", "$1-<minute>"),
-            (r"(volsync-(?:src|dst)-[a-z0-9.-]+)-[a-z0-9]{5}$", "$1-<pod>"),
         ]
         .map(|(pattern, by)| (Regex::new(pattern).expect("a valid pattern"), by))
         .to_vec();
@@ -72,7 +82,8 @@ fn masked(value: &Value) -> Value {
 
 impl Shape {
     /// What is compared of an object. Left out: fields that the binder, the scheduler and the API server's
-    /// own controllers fill (`volumeName`, `nodeName`), images, and volume handles.
+    /// own controllers fill (`volumeName`, `nodeName`), images, and the variable that tells our one image
+    /// which of its two movers to be (the original has an image with one).
     pub fn of(object: &Value) -> Self {
         let kind = text_of(&object["kind"]);
         let metadata = &object["metadata"];
@@ -106,7 +117,10 @@ fn strip(value: &mut Value) {
             }
             fields.values_mut().for_each(strip);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Array(items) => {
+            items.retain(|item| item["name"] != "MOVER_PROFILE");
+            items.iter_mut().for_each(strip);
+        }
         _ => {}
     }
 }
@@ -125,7 +139,7 @@ fn settled(status: &Value) -> Value {
     if let Some(result) = status["latestMoverStatus"]["result"].as_str() {
         out.insert("result".to_owned(), json!(result));
         let log = text_of(&status["latestMoverStatus"]["logs"]);
-        out.insert("log ends".to_owned(), json!(log.lines().last().unwrap_or_default()));
+        out.insert("log ends".to_owned(), json!(log_end(&log)));
     }
     for key in ["requestedIdentity", "availableIdentities"] {
         if !status["kopia"][key].is_null() {
@@ -143,6 +157,17 @@ fn settled(status: &Value) -> Value {
     });
     out.insert("conditions".to_owned(), json!(conditions.collect::<BTreeSet<_>>()));
     Value::Object(out)
+}
+
+/// The last line of a mover's log that its script decides. The original's script copies the standard error
+/// of `kopia policy set` in the background: one recorded pod of 36 has these lines behind the script's last.
+/// Which identities a restore that finds nothing of its own lists is up to what ran beside it.
+fn log_end(log: &str) -> &str {
+    let in_background = |line: &str| line == "no changes specified" || line.starts_with("Setting policy for ");
+    match log.lines().rev().find(|line| !in_background(line)) {
+        Some(line) if line.contains(" - Last snapshot: ") => "<an identity>",
+        line => line.unwrap_or_default(),
+    }
 }
 
 /// A moment at which a subject's status is compared: the label, the object, and the last second that counts.
@@ -198,7 +223,8 @@ pub fn view(trace: &[Notification], users: &BTreeSet<String>, marks: &[Mark]) ->
         };
         let count = counts.entry(mark.clone()).or_insert(0_u32);
         *count += 1;
-        view.order.push((notification.at, format!("{mark} #{count}")));
+        let owner = Shape::of(object).owners.first().cloned().unwrap_or_default();
+        view.order.push(Step { at: notification.at, mark: format!("{mark} #{count}"), owner });
     }
     for mark in marks {
         let statuses = trace.iter().filter(|notification| {

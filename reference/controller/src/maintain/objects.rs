@@ -136,6 +136,7 @@ pub fn manual_job(observed: &Observed, tag: &str) -> Job {
         spec: Some(JobSpec {
             active_deadline_seconds: Some(spec.active_deadline_seconds),
             backoff_limit: Some(BACKOFF_LIMIT),
+            completions: Some(1),
             parallelism: Some(1),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: spec.mover_pod_labels.clone(), ..ObjectMeta::default() }),
