@@ -92,6 +92,7 @@ pub fn hold(args: &Args, model: &Model, today: Date, screen: &Screen) -> anyhow:
     let certificates: Vec<Certificate> = chosen.iter().map(|at| issue(model, &model.apps[*at], outcomes.get(at), &args.accept, today, replay(args, &model.apps[*at].key.to_string()))).collect();
     let mut assumed: Vec<String> = worlds.iter().flat_map(|world| world.assumed.clone()).collect();
     if !worlds.is_empty() {
+        assumed.push("RTO and durations are those of a seeded tree of about a megabyte at the bed's stated speeds, not of your data".to_owned());
         assumed.push("repositories exist before the first deployment and hold nothing of these apps".to_owned());
     }
     if worlds.iter().any(|world| !world.exports.is_empty()) {
@@ -113,7 +114,7 @@ fn code(args: &Args, model: &Model, statement: &Statement) -> u8 {
         EXIT_VIOLATED
     } else if broken {
         EXIT_INPUT
-    } else if statement.count(Verdict::Unknown) + statement.count(Verdict::NotRead) > 0 {
+    } else if statement.count(Verdict::Unknown) + statement.count(Verdict::NotRead) > 0 || statement.certificates.is_empty() && !model.unread.is_empty() {
         EXIT_UNSUPPORTED
     } else if statement.certificates.is_empty() {
         EXIT_NOTHING

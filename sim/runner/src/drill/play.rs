@@ -97,7 +97,9 @@ pub struct Played {
 pub type Progress<'a> = &'a dyn Fn(&str);
 
 /// How long the first deployment and the restore may take, in virtual time.
-const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+///
+/// A Job of nine attempts fails for good after about 31 minutes; three of them fit.
+const PATIENCE: Duration = Duration::from_secs(95 * 60);
 const EPOCH: &str = "2026-01-05T00:00:00Z";
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -119,6 +121,8 @@ pub fn play(world: &World, how: &Play, progress: Progress<'_>) -> Played {
     let options = Options { seed: how.seed, epoch, classes: world.classes.clone(), verbose_record: false, ..Options::default() };
     let mut bed = Bed::start(options);
     lay_ground(&mut bed, world);
+    // The cluster's own actors settle first.
+    bed.advance(Duration::from_secs(5));
     progress("repositories");
     found_repositories(&mut bed, world);
     progress("first deployment");
@@ -129,7 +133,11 @@ pub fn play(world: &World, how: &Play, progress: Progress<'_>) -> Played {
         fill(&bed, live, how.seed ^ (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     }
     let filled = bed.now();
-    pass_days(&mut bed, world, &mut claims, how, progress);
+    // Where nothing came up there is nothing to lose, and no day would change that.
+    let hopeless = !claims.is_empty() && claims.iter().all(|live| live.trouble.is_some());
+    if !hopeless {
+        pass_days(&mut bed, world, &mut claims, how, progress);
+    }
     let fire = bed.now();
     let events = bed.record().events();
     let histories: BTreeMap<(String, String), History> = world
@@ -138,6 +146,13 @@ pub fn play(world: &World, how: &Play, progress: Progress<'_>) -> Played {
         .flat_map(|plan| &plan.app.sources)
         .map(|source| ((source.object.namespace.clone(), source.object.name.clone()), History::of(&events, &source.object.namespace, &source.object.name)))
         .collect();
+    if hopeless {
+        let mut apps: Vec<AppOutcome> = world.apps.iter().map(|plan| app_outcome(plan, &histories, fire)).collect();
+        for live in &claims {
+            apps[live.app].claims.push(untouched(live));
+        }
+        return Played { apps, fire, record: lines(&bed) };
+    }
     progress("fire");
     destroy(&mut bed, world);
     let as_of = match how.as_of {
@@ -155,8 +170,28 @@ pub fn play(world: &World, how: &Play, progress: Progress<'_>) -> Played {
         let outcome = judge(&bed, &world.apps[live.app], live, back, &histories, (filled, fire, as_of));
         apps[live.app].claims.push(outcome);
     }
-    let record = bed.record().events().iter().map(testbed::record::Event::to_line).collect();
-    Played { apps, fire, record }
+    Played { apps, fire, record: lines(&bed) }
+}
+
+fn lines(bed: &Bed) -> Vec<String> {
+    bed.record().events().iter().map(testbed::record::Event::to_line).collect()
+}
+
+/// The outcome of a claim of which nothing is known yet.
+fn untouched(live: &Live<'_>) -> ClaimOutcome {
+    ClaimOutcome {
+        claim: format!("{}/{}", live.plan.object.namespace, live.plan.object.name),
+        never_filled: live.trouble.clone(),
+        moment: None,
+        stalled: None,
+        report: None,
+        is_empty: false,
+        equals: None,
+        rto: None,
+        rpo_worst: Duration::ZERO,
+        group_bits: 0,
+        evidence: Vec::new(),
+    }
 }
 
 fn app_outcome(plan: &AppPlan, histories: &BTreeMap<(String, String), History>, fire: Timestamp) -> AppOutcome {
@@ -241,6 +276,9 @@ fn deploy(bed: &mut Bed, world: &World, as_of: Option<Timestamp>) {
     }
     // A namespace takes pods only once its default service account is there.
     bed.advance(Duration::from_secs(2));
+    for namespace in &world.namespaces {
+        root_certificate(bed, namespace);
+    }
     for object in world.shared.iter().filter(|object| !is_space(object)) {
         refused(bed, object);
     }
@@ -257,6 +295,18 @@ fn deploy(bed: &mut Bed, world: &World, as_of: Option<Timestamp>) {
             refused(bed, &pod);
         }
     }
+}
+
+/// Every pod mounts this; a namespace that was there before the cluster's actors may lack it.
+fn root_certificate(bed: &mut Bed, namespace: &str) {
+    if bed.get("ConfigMap", namespace, "kube-root-ca.crt").is_none() {
+        refused(bed, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "namespace": namespace}, "data": {"ca.crt": ""}}));
+    }
+}
+
+/// Namespaces that a cluster does not let go.
+fn is_permanent(namespace: &str) -> bool {
+    namespace == "default" || namespace.starts_with("kube-")
 }
 
 fn refused(bed: &mut Bed, object: &Value) {
@@ -412,12 +462,14 @@ fn destroy(bed: &mut Bed, world: &World) {
                 let _ = bed.delete(kind, namespace, &name);
             }
         }
-        let _ = bed.delete("Namespace", "", namespace);
+        if !is_permanent(namespace) {
+            let _ = bed.delete("Namespace", "", namespace);
+        }
     }
     let spaces = &world.namespaces;
     let gone = bed.wait_until("everything to be gone", PATIENCE, |bed| {
         let empty = spaces.iter().all(|namespace| bed.list("PersistentVolumeClaim", namespace).is_empty() && bed.list("ReplicationDestination", namespace).is_empty() && bed.list("Pod", namespace).is_empty());
-        (empty && spaces.iter().all(|namespace| bed.get("Namespace", "", namespace).is_none())).then_some(())
+        (empty && spaces.iter().all(|namespace| is_permanent(namespace) || bed.get("Namespace", "", namespace).is_none())).then_some(())
     });
     if gone.is_err() {
         bed.record().note("the fire left something standing");
@@ -489,17 +541,9 @@ fn judge(bed: &Bed, plan: &AppPlan, live: &Live<'_>, back: Result<Duration, Stri
     // A sync before the claim was filled copied nothing.
     let moment = history.and_then(|history| history.syncs.iter().filter(|(begin, end)| *end <= fire && *begin <= limit && first.is_some_and(|first| *begin >= first)).map(|(begin, _)| *begin).next_back());
     let mut outcome = ClaimOutcome {
-        claim: format!("{}/{}", claim.namespace, claim.name),
-        never_filled: live.trouble.clone(),
         moment,
-        stalled: None,
-        report: None,
-        is_empty: false,
-        equals: None,
-        rto: None,
         rpo_worst: history.map_or_else(|| Duration::try_from(fire.duration_since(filled)).unwrap_or_default(), |history| history.worst_gap(filled, fire)),
-        group_bits: 0,
-        evidence: Vec::new(),
+        ..untouched(live)
     };
     match back {
         Err(said) => {
@@ -513,7 +557,7 @@ fn judge(bed: &Bed, plan: &AppPlan, live: &Live<'_>, back: Result<Duration, Stri
         return outcome;
     };
     let found = ReadBack::of(&mount);
-    outcome.is_empty = found.paths.keys().filter(|path| path.to_string().trim_matches('/') != "" && !path.to_string().contains("lost+found")).count() == 0;
+    outcome.is_empty = found.paths.keys().filter(|path| !matches!(path.to_string().trim_matches('/'), "" | ".") && !path.to_string().contains("lost+found")).count() == 0;
     let mut names = vec![claim.name.as_str()];
     names.extend(live.plan.filled_by.as_deref());
     names.extend(plan.app.destinations.iter().map(|destination| destination.object.name.as_str()));
