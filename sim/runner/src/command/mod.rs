@@ -18,11 +18,11 @@ pub const EXIT_INPUT: u8 = 3;
 /// Nothing matched: no scenario, no incident.
 pub const EXIT_NOTHING: u8 = 4;
 
-/// Do your Kubernetes backups restore? Plays backups, disasters and restores on a simulated cluster.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    about,
+    about = "Do your Kubernetes backups restore? Plays backups, disasters and restores on a simulated cluster.",
     after_help = "Exit codes: 0 all passed; 10 only unsupported, 11 stalled, 12 crashed, 13 violated, 14 harness broken\n\
                   (the worst counts); 2 wrong command line, 3 input cannot be read, 4 nothing matched."
 )]
