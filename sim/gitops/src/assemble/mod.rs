@@ -255,7 +255,8 @@ fn keep_named_config_maps(model: &mut Model) {
 fn classes(placed: &[Placed], model: &mut Model, options: &Options) {
     let mut names = BTreeSet::new();
     let mut snapshots = BTreeMap::<String, String>::new();
-    for app in &model.apps {
+    // What an unknown app names may be a variable's text.
+    for app in model.apps.iter().filter(|app| app.unknown.is_empty()) {
         names.extend(app.claims.iter().filter_map(|claim| claim.class.clone()));
         let kopias = app.sources.iter().map(|source| &source.object.object).chain(app.destinations.iter().map(|destination| &destination.object.object));
         for kopia in kopias.filter_map(|object| object.pointer("/spec/kopia")) {

@@ -11,11 +11,11 @@ use gitops::model::{Claim, Writer};
 use jiff::{SignedDuration, Timestamp};
 use scenario::tree::{Special, TreeSpec};
 use serde_json::{Value, json};
-use testbed::bed::{Bed, Options};
+use testbed::bed::{Bed, Options, StorageClassSpec};
 use testbed::ledger::{Entry, Ledger};
 use testbed::nfs::Squash;
 use testbed::oracle::restore::{Attribute, Carries, ReadBack, Report, compare};
-use testbed::volume::{FsGroupPolicy, Snapshot, Volume};
+use testbed::volume::{Character, FsGroupPolicy, Snapshot, Volume};
 
 use super::history::History;
 use super::plan::{AppPlan, POD_PREFIX, World};
@@ -207,6 +207,9 @@ fn lay_ground(bed: &mut Bed, world: &World) {
         export.set_root(0, 0, 0o777);
         export.set_squash(Squash::All(1000, 1000));
     }
+    let mut class = StorageClassSpec::new(FOUNDER, Character::Rbd);
+    class.snapshot_class = None;
+    bed.add_class(&class);
     for (endpoint, bucket) in &world.buckets {
         bed.storage().make_bucket(endpoint, bucket);
     }
@@ -240,8 +243,7 @@ fn found_repositories(bed: &mut Bed, world: &World) {
                 spec[key] = value.clone();
             }
         }
-        let class = world.classes.first().map(|class| class.name.clone()).unwrap_or_default();
-        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "founder", "namespace": namespace}, "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}}});
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "founder", "namespace": namespace}, "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": FOUNDER, "resources": {"requests": {"storage": "1Gi"}}}});
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "founder", "namespace": namespace}, "spec": {"containers": [{"name": "app", "image": "app", "command": ["sh", "-c", "sleep infinity"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}], "terminationGracePeriodSeconds": 1, "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "founder"}}]}});
         let founder = json!({"apiVersion": "volsync.backube/v1alpha1", "kind": "ReplicationSource", "metadata": {"name": "founder", "namespace": namespace}, "spec": {"sourcePVC": "founder", "trigger": {"manual": "once"}, "kopia": spec}});
         bed.ensure_namespace(&namespace);
@@ -592,7 +594,7 @@ fn against(snapshot: &Snapshot, found: &ReadBack, carries: Carries, writer: Opti
         return (report, 0);
     }
     let now = snapshot.at();
-    let volume = Volume::from_snapshot("expected", testbed::volume::Character::Rbd, std::sync::Arc::new(move || now), snapshot);
+    let volume = Volume::from_snapshot("expected", Character::Rbd, std::sync::Arc::new(move || now), snapshot);
     let groups = plan.app.sources.iter().filter_map(|source| source.mover.writer).chain(plan.app.destinations.iter().filter_map(|destination| destination.mover.writer)).chain(writer);
     let mut changed = 0;
     for group in groups.filter_map(|writer| writer.fs_group) {
