@@ -14,5 +14,7 @@ pub mod input;
 pub mod outcome;
 pub mod pool;
 pub mod report;
+pub mod runbook;
 pub mod scribe;
+pub mod story;
 pub mod timeline;

@@ -136,7 +136,7 @@ pub enum Expect {
     RepositoryFails {
         /// Which.
         repository: Name,
-        /// What it names: `claim:path`, or `damaged` for whatever the fault hit.
+        /// The paths within the snapshots.
         naming: Vec<String>,
     },
     /// The repository is still the one it was when it was first seen.

@@ -271,7 +271,10 @@ impl Turn<'_> {
         if !observed.is_original {
             self.tell_trouble(schedule.as_ref());
         }
-        self.end(vec![Act::Requeue(INTERVAL)])
+        // What a failing pod says has to be read before its Job ends and takes it along.
+        let is_running = observed.jobs.iter().any(|job| !["Complete", "Failed"].iter().any(|end| crate::plan::run::is(job, end)));
+        let interval = if is_running && !observed.is_original { MANUAL_INTERVAL } else { INTERVAL };
+        self.end(vec![Act::Requeue(interval)])
     }
 
     fn tell_suspension(&mut self, known: &k8s_openapi::api::batch::v1::CronJob, failures: i32) {
@@ -325,7 +328,10 @@ impl Turn<'_> {
         let observed = self.observed;
         let since = self.status.last_maintenance_time.as_ref().map(|time| time.0);
         let since = since.or_else(|| observed.maintenance.metadata.creation_timestamp.as_ref().map(|time| time.0));
-        let owner = foreign_owner(&observed.pods);
+        // The pods of a Job that failed for good are gone: what they said holds until a run succeeds.
+        let before = observed.maintenance.status.as_ref();
+        let known = before.filter(|before| before.last_maintenance_time == self.status.last_maintenance_time);
+        let owner = foreign_owner(&observed.pods).or_else(|| known?.repository_owner.clone());
         self.status.repository_owner.clone_from(&owner);
         let suspended = observed.maintenance.spec.suspend.unwrap_or_default();
         // A window is missed when its run has had until the next one, or its longest run, to succeed.

@@ -96,6 +96,7 @@ impl Jobs {
                 PodState::Failed(at) => {
                     track.alive.remove(&id);
                     track.failed.insert(id, at);
+                    self.note(job, "pod-failed", name(&pod));
                 }
             }
         }

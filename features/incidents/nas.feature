@@ -1,0 +1,39 @@
+Feature: A NAS that fails
+  A repository on NFS is as good as its server; whatever that does, no backup is called done that is not.
+
+  Background:
+    Given a volume "app-data" holding 20 files and 512 KiB from seed 25
+    And a repository "main" on the NFS export "backups"
+    And a replication source "app" for "app-data" into "main" at "0 * * * *"
+    When "app" synchronises once more
+
+  Scenario: A NAS that does not answer makes backups wait, and they finish when it is back
+    When the fault "nfs-hard-mount-hang" begins
+    And 3 hours pass
+    Then "app" is synchronising
+    And "app" is reported as overdue
+    When the fault "nfs-hard-mount-hang" ends
+    And "app" synchronises twice more
+    Then "app" is not reported as overdue
+    And each sync of "app" left exactly one snapshot
+    And the newest snapshot of "app" restores to what "app-data" held
+
+  Scenario: A NAS that shows an empty export gets no second repository
+    When the fault "nfs-wrong-export" begins
+    And a condition of the ReplicationSource "app" says "refused to create another repository"
+    And 2 hours pass
+    Then "app" has synchronised once
+    When the fault "nfs-wrong-export" ends
+    And "app" synchronises once more
+    Then the repository "main" is still the same
+    And the newest snapshot of "app" restores to what "app-data" held
+
+  Scenario: A full NAS leaves the older backups whole
+    When the fault "nfs-no-space" begins
+    And the workload changes 5, adds 5 and removes 5 files of "app-data" from seed 26
+    And a condition of the ReplicationSource "app" says "attempts of the mover failed"
+    Then the repository "main" verifies
+    When the fault "nfs-no-space" ends
+    And "app" synchronises once more
+    Then the newest snapshot of "app" restores to what "app-data" held
+    And the repository "main" verifies
