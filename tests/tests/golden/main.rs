@@ -38,13 +38,16 @@ fn golden_runs_of_the_real_operator_are_replayed() {
     let only = std::env::var("FIREDRILL_GOLDEN_CASE").ok();
     let shows_all = only.is_some() || std::env::var("FIREDRILL_GOLDEN_ALL").is_ok();
     let mut equal = 0;
-    for case in cases.iter().filter(|case| only.as_ref().is_none_or(|only| case.name == *only)) {
-        let recorded = recording::recorded(case);
-        let subject = case.clone();
-        // One thread each: a bed owns its thread's runtime, and a case that panics is a difference too.
-        let played = thread::spawn(move || replay::replayed(&subject, Profile::Original)).join();
-        let differences = match played {
-            Ok(Ok(replayed)) => compare::differences(&recorded, &replayed),
+    let chosen: Vec<_> = cases.iter().filter(|case| only.as_ref().is_none_or(|only| case.name == *only)).collect();
+    // One thread each: a bed owns its thread's runtime, and a case that panics is a difference too.
+    let play = |case: &case::Case| {
+        let case = case.clone();
+        thread::spawn(move || replay::replayed(&case, Profile::Original))
+    };
+    let played: Vec<_> = chosen.iter().map(|case| play(case)).collect();
+    for (case, played) in chosen.into_iter().zip(played) {
+        let differences = match played.join() {
+            Ok(Ok(replayed)) => compare::differences(&recording::recorded(case), &replayed),
             Ok(Err(error)) => vec![format!("does not play: {error:#}")],
             Err(panic) => vec![format!("panics: {}", panic_text(panic.as_ref()))],
         };

@@ -14,7 +14,8 @@ use engine::{
     Repository,
     blob::memory::MemoryStore,
     context::{Client, Context, Entropy, Now},
-    snapshot::{Filter, Snapshot},
+    policy::PolicyTarget,
+    snapshot::Filter,
 };
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ use super::{
     case::{Case, Notification, text_of},
     compare::{Contents, Run},
     host::{self, Host},
-    recording::{contents, mark_of, users},
+    recording::{OWNER, contents, marks_of, owner, retention, users},
     view::{self, Mark},
 };
 
@@ -63,7 +64,7 @@ fn classes() -> Vec<StorageClassSpec> {
 pub fn replayed(case: &Case, profile: Profile) -> Result<Run> {
     let mut play = Play::start(case, profile);
     for (number, step) in case.steps.iter().enumerate() {
-        play.step(step).with_context(|| format!("step {}: {step}", number + 1))?;
+        play.step(number + 1, step).with_context(|| format!("step {}: {step}", number + 1))?;
     }
     Ok(play.finish())
 }
@@ -121,7 +122,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn step(&mut self, step: &Value) -> Result<()> {
+    fn step(&mut self, number: usize, step: &Value) -> Result<()> {
         let namespace = self.case.namespace();
         let (kind, name) = (text_of(&step["kind"]), text_of(&step["name"]));
         match step["do"].as_str().unwrap_or_default() {
@@ -143,16 +144,16 @@ impl<'a> Play<'a> {
             "wait-timeout" => self.wait_at_most(&text_of(&step["until"]), step["seconds"].as_f64().unwrap_or(60.0))?,
             "waited" => self.wait(step)?,
             "repository" => {
-                let contents = self.contents()?;
-                self.repositories.insert(text_of(&step["tag"]), contents);
+                let tag = text_of(&step["tag"]);
+                let contents = self.contents(&tag)?;
+                self.repositories.insert(tag, contents);
             }
             "end" => {}
             other => bail!("no such action: {other}"),
         }
-        if let Some((label, object)) = mark_of(step) {
-            let until = self.trace.lock().expect("nobody panics holding it").last().map_or(0.0, |last| last.at);
-            self.marks.push(Mark { label, object, until });
-        }
+        let until = self.trace.lock().expect("nobody panics holding it").last().map_or(0.0, |last| last.at);
+        let marks = marks_of(self.case, number, step).into_iter();
+        self.marks.extend(marks.map(|(label, object)| Mark { label, object, until }));
         Ok(())
     }
 }
@@ -228,7 +229,7 @@ impl Play<'_> {
     }
 
     /// What the case's repository holds now: its prefix of the bucket, or the claim that movers mount.
-    fn contents(&self) -> Result<Contents> {
+    fn contents(&self, tag: &str) -> Result<Contents> {
         let namespace = self.case.namespace();
         let bucket = self.bed.storage().bucket(ENDPOINT, BUCKET).context("the bucket was made at the start")?;
         let mut blobs = inspect::bucket_blobs(&bucket, &format!("{namespace}/"));
@@ -240,26 +241,18 @@ impl Play<'_> {
                 blobs = inspect::volume_blobs(&volume, self.bed.now());
             }
         }
-        let snapshots = self.bed.block_on(snapshots(&blobs, self.bed.now()))?;
-        Ok(contents(snapshots.iter().map(|snapshot| {
-            let summary = snapshot.root.summary.clone().unwrap_or_default();
-            (
-                format!("{}@{}:{}", snapshot.source.username, snapshot.source.host, snapshot.source.path),
-                format!(
-                    "{} files {} symlinks {} dirs {} bytes{}",
-                    summary.files,
-                    summary.symlinks,
-                    summary.dirs,
-                    summary.size,
-                    if snapshot.incomplete.is_some() { " incomplete" } else { "" },
-                ),
-            )
-        })))
+        let mut lines = self.bed.block_on(seen(&blobs, self.bed.now()))?;
+        for (what, text) in &mut lines {
+            if what == OWNER {
+                *text = owner(self.case, tag, text);
+            }
+        }
+        Ok(contents(lines.into_iter()))
     }
 }
 
-/// The snapshots in a copy of a repository; none where nothing is.
-async fn snapshots(blobs: &inspect::Blobs, now: Timestamp) -> Result<Vec<Snapshot>> {
+/// What a client of our own sees in a copy of a repository; nothing where nothing is.
+async fn seen(blobs: &inspect::Blobs, now: Timestamp) -> Result<Vec<(String, String)>> {
     if blobs.is_empty() {
         return Ok(Vec::new());
     }
@@ -271,7 +264,25 @@ async fn snapshots(blobs: &inspect::Blobs, now: Timestamp) -> Result<Vec<Snapsho
     let client = Client { username: "client".to_owned(), hostname: "of-our-own".to_owned() };
     let context = Context { now: clock, entropy: Entropy::from_seed([1; 32]), client, zone: TimeZone::UTC };
     let repository = Repository::open(Arc::new(store), PASSWORD, context).await?;
-    Ok(repository.snapshots(&Filter::all()).await?)
+    let mut lines = Vec::new();
+    let mut targets = BTreeMap::from([("@:".to_owned(), PolicyTarget::Global)]);
+    for snapshot in repository.snapshots(&Filter::all()).await? {
+        let source = &snapshot.source;
+        let identity = format!("{}@{}:{}", source.username, source.host, source.path);
+        targets.insert(identity.clone(), PolicyTarget::Path(source.clone()));
+        let summary = snapshot.root.summary.clone().unwrap_or_default();
+        let incomplete = if snapshot.incomplete.is_some() { " incomplete" } else { "" };
+        let (files, symlinks, directories, bytes) = (summary.files, summary.symlinks, summary.dirs, summary.size);
+        lines.push((identity, format!("{files} files {symlinks} symlinks {directories} dirs {bytes} bytes{incomplete}")));
+    }
+    let global = repository.policy_of(&PolicyTarget::Global).await?.unwrap_or_default();
+    for (name, target) in targets {
+        if let Some(own) = repository.policy_of(&target).await? {
+            lines.push((format!("policy of {name}"), retention(&serde_json::to_value(own.or(&global))?)));
+        }
+    }
+    lines.push((OWNER.to_owned(), repository.maintenance_info().await?.owner));
+    Ok(lines)
 }
 
 fn change_of(write: &apiserver::Write) -> String {

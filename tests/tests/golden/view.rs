@@ -16,7 +16,7 @@ const OWN: &[&str] =
     &["CronJob", "Job", "PersistentVolumeClaim", "Role", "RoleBinding", "ServiceAccount", "VolumeSnapshot"];
 
 /// Kinds whose settled status is compared.
-const SUBJECTS: &[&str] = &["KopiaMaintenance", "ReplicationDestination", "ReplicationSource"];
+pub const SUBJECTS: &[&str] = &["KopiaMaintenance", "ReplicationDestination", "ReplicationSource"];
 
 /// One object as created: what is compared of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,8 @@ pub fn mask(text: &str) -> String {
         static RULES: Vec<(Regex, &'static str)> = [
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
             (r"-20\d{12}\b", "-<time>"),
+            // Whichever mover came first owns maintenance for ever.
+            (r"^root@volsync-(?:src|dst)-[a-z0-9.-]+-[a-z0-9]{5}$", "root@<first mover's pod>"),
             (r"(kopia-maint-.+-[0-9a-f]{16})-\d{8}", "$1-<minute>"),
         ]
         .map(|(pattern, by)| (Regex::new(pattern).expect("a valid pattern"), by))
