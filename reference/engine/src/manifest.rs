@@ -126,7 +126,7 @@ impl Manifests {
             return Ok(known);
         }
         let mut loaded = Loaded { generation: view.generation, ..Loaded::default() };
-        for entry in view.live_with_prefix(b'm')? {
+        for entry in view.live_manifests()? {
             let documents = match known.contents.get(&entry.id) {
                 Some(documents) => documents.clone(),
                 None => {

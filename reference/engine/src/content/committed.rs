@@ -17,6 +17,7 @@ use super::{
     epoch::Epochs,
     index::{Entry, Index},
     legacy,
+    memo::Memo,
 };
 use crate::{
     blob,
@@ -115,16 +116,15 @@ impl View {
     pub fn all(&self) -> Result<BTreeMap<Id, Entry>, Error> {
         self.merge(|index, each| index.entries().for_each(each))
     }
-    /// The live contents with a prefix letter, in order.
-    pub fn live_with_prefix(&self, prefix: u8) -> Result<Vec<Entry>, Error> {
+    /// The live manifest contents, in order.
+    pub fn live_manifests(&self) -> Result<Vec<Entry>, Error> {
         let mut states = Vec::new();
         for (blob, index) in &self.indexes {
-            for state in index.states_with_prefix(prefix) {
-                states.push(state.map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?);
-            }
+            let found = index.manifest_states();
+            states.extend_from_slice(found.map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?);
         }
         // The winner of each content comes last among its states: newest, and live if equally new.
-        states.sort_unstable();
+        states.sort(); // merges the sorted runs that the indexes are
         let mut live = Vec::new();
         for (n, (id, _, is_live)) in states.iter().enumerate() {
             let is_winner = states.get(n + 1).is_none_or(|(next, ..)| next != id);
@@ -139,6 +139,9 @@ impl View {
 /// Fetches and opens one index blob.
 pub async fn load_index(store: SharedStore, secrets: Arc<Secrets>, blob: blob::Id) -> Result<(blob::Id, Arc<Index>), Error> {
     let bytes = store.get(blob.as_str(), None).await?;
+    if let Some(index) = Memo::process().recall(&secrets.maintenance_key, &blob, &bytes) {
+        return Ok((blob, index));
+    }
     let corrupt = |detail: String| Error::CorruptIndex { blob: blob.clone(), detail };
     let identifier = blob_identifier(blob.as_str()).ok_or_else(|| corrupt("its name holds no hash".to_owned()))?;
     let plain = secrets.encryptor.decrypt(&identifier, &bytes).map_err(|error| corrupt(error.to_string()))?;
@@ -146,7 +149,9 @@ pub async fn load_index(store: SharedStore, secrets: Arc<Secrets>, blob: blob::I
     if !index.is_empty() && index.key_bytes() != 1 + secrets.hasher.output_bytes() {
         return Err(corrupt("its keys have another length than the repository's hashes".to_owned()));
     }
-    Ok((blob, Arc::new(index)))
+    let index = Arc::new(index);
+    Memo::process().remember(&secrets.maintenance_key, &blob, bytes, index.clone());
+    Ok((blob, index))
 }
 
 impl Contents {

@@ -61,6 +61,7 @@ pub struct Index {
     stride: usize,
     count: usize,
     entries_at: usize,
+    manifests: OnceLock<Vec<(Id, i64, bool)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +97,7 @@ impl Index {
         let count = u32_at(&bytes, 4).ok_or(SHORT)? as usize;
         let stride = key_bytes + value_bytes;
         let (layout, entries_at) = match version {
-            1 if key_bytes == 0xff => return Ok(Self { bytes, layout: Layout::One, key_bytes, stride, count: 0, entries_at: 8 }),
+            1 if key_bytes == 0xff => return Ok(Self { bytes, layout: Layout::One, key_bytes, stride, count: 0, entries_at: 8, manifests: OnceLock::new() }),
             1 if value_bytes == 20 => (Layout::One, 8),
             2 if (16..=19).contains(&value_bytes) => {
                 let pack_count = u32_at(&bytes, 8).ok_or(SHORT)? as usize;
@@ -124,7 +125,7 @@ impl Index {
         if bytes.len() < entries_at + count * stride {
             return Err(SHORT);
         }
-        Ok(Self { bytes, layout, key_bytes, stride, count, entries_at })
+        Ok(Self { bytes, layout, key_bytes, stride, count, entries_at, manifests: OnceLock::new() })
     }
     /// Bytes of each key.
     pub fn key_bytes(&self) -> usize {
@@ -170,8 +171,16 @@ impl Index {
         };
         pack_name(&self.bytes, name_at, *length)
     }
+    /// Content, time and "is live" of the manifest contents; unpacked once.
+    pub fn manifest_states(&self) -> Result<&[(Id, i64, bool)], Malformed> {
+        if self.manifests.get().is_none() {
+            let states = self.states_with_prefix(b'm').collect::<Result<_, _>>()?;
+            let _ = self.manifests.set(states);
+        }
+        Ok(self.manifests.get().map_or(&[], |states| states))
+    }
     /// Content, time and "is live" of the contents with this prefix letter, in order; much cheaper than entries.
-    pub fn states_with_prefix(&self, prefix: u8) -> impl Iterator<Item = Result<(Id, i64, bool), Malformed>> + '_ {
+    fn states_with_prefix(&self, prefix: u8) -> impl Iterator<Item = Result<(Id, i64, bool), Malformed>> + '_ {
         (self.lower_bound(&[prefix])..self.count).take_while(move |n| self.key(*n)[0] == prefix).map(|n| self.state(n))
     }
     fn state(&self, n: usize) -> Result<(Id, i64, bool), Malformed> {

@@ -8,6 +8,7 @@ pub(crate) mod epoch;
 pub mod id;
 pub(crate) mod index;
 mod legacy;
+mod memo;
 mod pack;
 pub(crate) mod session;
 
