@@ -121,12 +121,16 @@ fn may_be_cut_off(what: &str) -> bool {
     what.starts_with("-PersistentVolumeClaim/vs-prime-") || what.ends_with(" VolSyncPopulatorFinished")
 }
 
-fn maps<T: std::fmt::Debug + PartialEq>(
+fn maps<T: serde::Serialize + PartialEq>(
     what: &str, recorded: &BTreeMap<String, T>, replayed: &BTreeMap<String, T>,
 ) -> Vec<String> {
+    let value = |side: Option<&T>| serde_json::to_value(side).unwrap_or_default();
     let keys: BTreeSet<_> = recorded.keys().chain(replayed.keys()).collect();
     keys.into_iter()
         .filter(|key| recorded.get(*key) != replayed.get(*key))
-        .map(|key| format!("{what} {key}: {:?} instead of {:?}", replayed.get(key), recorded.get(key)))
+        .map(|key| {
+            let (recorded, replayed) = (value(recorded.get(key)), value(replayed.get(key)));
+            format!("{what} {key}: {}", first_difference("", &recorded, &replayed))
+        })
         .collect()
 }
