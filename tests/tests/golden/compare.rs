@@ -57,7 +57,9 @@ fn objects(recorded: &[Shape], replayed: &[Shape]) -> Vec<String> {
             Some(other) if other.owners != shape.owners => {
                 found.push(format!("{}: owners {:?} instead of {:?}", shape.id, other.owners, shape.owners));
             }
-            Some(other) => found.push(format!("{}: {}", shape.id, first_difference("", &shape.spec, &other.spec))),
+            Some(other) => {
+                found.push(format!("{}: {}", shape.id, first_difference("", &shape.spec, &other.spec)));
+            }
         }
     }
     let known: BTreeSet<_> = recorded.iter().map(|shape| &shape.id).collect();
@@ -83,9 +85,14 @@ fn first_difference(path: &str, recorded: &Value, replayed: &Value) -> String {
             first_difference(&format!("{path}[{position}]"), &left[position], &right[position])
         }
         (Value::Array(left), Value::Array(right)) => {
-            let extra = |one: &[Value], other: &[Value]| one.iter().find(|item| !other.contains(item)).cloned();
+            let extra =
+                |one: &[Value], other: &[Value]| one.iter().find(|item| !other.contains(item)).cloned();
             let (lost, added) = (extra(left, right), extra(right, left));
-            format!("{path} has {} items instead of {}: without {lost:?}, with {added:?}", right.len(), left.len())
+            format!(
+                "{path} has {} items instead of {}: without {lost:?}, with {added:?}",
+                right.len(),
+                left.len()
+            )
         }
         _ => format!("{path} is {replayed} instead of {recorded}"),
     }
@@ -93,7 +100,8 @@ fn first_difference(path: &str, recorded: &Value, replayed: &Value) -> String {
 
 /// Order counts among the objects of one owner: what two owners do at the same time is decided by chance.
 fn order(recorded: &[Step], replayed: &[Step]) -> Vec<String> {
-    let place: BTreeMap<_, _> = replayed.iter().enumerate().map(|(place, step)| (&step.mark, place)).collect();
+    let place: BTreeMap<_, _> =
+        replayed.iter().enumerate().map(|(place, step)| (&step.mark, place)).collect();
     let known: BTreeSet<_> = recorded.iter().map(|step| &step.mark).collect();
     let mut found: Vec<_> = recorded
         .iter()
@@ -122,7 +130,9 @@ fn may_be_cut_off(what: &str) -> bool {
 }
 
 fn maps<T: serde::Serialize + PartialEq>(
-    what: &str, recorded: &BTreeMap<String, T>, replayed: &BTreeMap<String, T>,
+    what: &str,
+    recorded: &BTreeMap<String, T>,
+    replayed: &BTreeMap<String, T>,
 ) -> Vec<String> {
     let value = |side: Option<&T>| serde_json::to_value(side).unwrap_or_default();
     let keys: BTreeSet<_> = recorded.keys().chain(replayed.keys()).collect();

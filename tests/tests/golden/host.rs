@@ -117,7 +117,10 @@ fn walk(tree: &dyn ReadTree, directory: &Path, lines: &mut BTreeSet<String>) -> 
 }
 
 fn letters(mode: u32) -> String {
-    let special = |bit: u32, executable: bool, both: char, alone: char, plain: char| match (mode & bit != 0, executable) {
+    let special = |bit: u32, executable: bool, both: char, alone: char, plain: char| match (
+        mode & bit != 0,
+        executable,
+    ) {
         (true, true) => both,
         (true, false) => alone,
         (false, true) => plain,
@@ -136,7 +139,12 @@ fn letters(mode: u32) -> String {
 pub fn recorded(log: &str) -> BTreeSet<String> {
     let lines = log
         .lines()
-        .filter(|line| !line.starts_with("stat: ") && *line != "line" && !line.ends_with(" ./new") && !line.ends_with(" ."))
+        .filter(|line| {
+            !line.starts_with("stat: ")
+                && *line != "line"
+                && !line.ends_with(" ./new")
+                && !line.ends_with(" .")
+        })
         .filter(|line| !line.is_empty() && !line.ends_with("  ./new"))
         .map(|line| {
             let mut line = line.replace('\'', "");

@@ -38,7 +38,8 @@ fn golden_runs_of_the_real_operator_are_replayed() {
     let only = std::env::var("FIREDRILL_GOLDEN_CASE").ok();
     let shows_all = only.is_some() || std::env::var("FIREDRILL_GOLDEN_ALL").is_ok();
     let mut equal = 0;
-    let chosen: Vec<_> = cases.iter().filter(|case| only.as_ref().is_none_or(|only| case.name == *only)).collect();
+    let chosen: Vec<_> =
+        cases.iter().filter(|case| only.as_ref().is_none_or(|only| case.name == *only)).collect();
     // One thread each: a bed owns its thread's runtime, and a case that panics is a difference too.
     let play = |case: &case::Case| {
         let case = case.clone();
@@ -59,11 +60,16 @@ fn golden_runs_of_the_real_operator_are_replayed() {
             Some(first) => println!("different  {}: {first} (and {} more)", case.name, differences.len() - 1),
         }
         if shows_all {
-            differences.iter().for_each(|difference| println!("  {difference}"));
+            for difference in &differences {
+                println!("  {difference}");
+            }
         }
     }
     println!("{equal} of {} recorded runs are equal", cases.len());
-    assert!(only.is_some() || equal >= EQUAL_MIN, "only {equal} recorded runs are equal; {EQUAL_MIN} were before");
+    assert!(
+        only.is_some() || equal >= EQUAL_MIN,
+        "only {equal} recorded runs are equal; {EQUAL_MIN} were before"
+    );
 }
 
 #[test]
@@ -73,13 +79,15 @@ fn the_safe_profile_is_told_from_the_original() {
     let case = cases.into_iter().find(|case| case.name == "d-restore-nothing").expect("it was recorded");
     let recorded = recording::recorded(&case);
     let played = thread::spawn(move || replay::replayed(&case, Profile::Safe)).join();
-    let is_equal = matches!(played, Ok(Ok(replayed)) if compare::differences(&recorded, &replayed).is_empty());
+    let is_equal =
+        matches!(played, Ok(Ok(replayed)) if compare::differences(&recorded, &replayed).is_empty());
     assert!(!is_equal, "the comparison does not see which profile ran");
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "?".to_owned())
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "?".to_owned())
 }
 
 #[test]
@@ -95,7 +103,11 @@ fn the_comparison_sees_what_was_altered() {
         };
         let specified = recorded.view.objects.iter().position(|shape| shape.spec != serde_json::json!({}));
         let specified = specified.expect("some object has a specification");
-        assert!(seen(&|run| run.view.objects[specified].spec = serde_json::json!({})), "{}: specification", case.name);
+        assert!(
+            seen(&|run| run.view.objects[specified].spec = serde_json::json!({})),
+            "{}: specification",
+            case.name
+        );
         assert!(seen(&|run| run.view.objects[0].labels = serde_json::json!({})), "{}: labels", case.name);
         assert!(seen(&|run| run.view.objects[0].owners.clear()), "{}: owners", case.name);
         assert!(seen(&|run| drop(run.view.objects.pop())), "{}: missing object", case.name);

@@ -17,8 +17,10 @@ const SETTLING_SECONDS: f64 = 5.0;
 /// The objects whose status is compared after a step, each with its label: what the script waited for,
 /// and everything after a long pause and at the end.
 pub fn marks_of(case: &Case, number: usize, step: &Value) -> Vec<(String, String)> {
-    let subjects = case.manifests.iter().filter(|object| SUBJECTS.contains(&text_of(&object["kind"]).as_str()));
-    let names = subjects.map(|object| format!("{}/{}", text_of(&object["kind"]), text_of(&object["metadata"]["name"])));
+    let subjects =
+        case.manifests.iter().filter(|object| SUBJECTS.contains(&text_of(&object["kind"]).as_str()));
+    let names = subjects
+        .map(|object| format!("{}/{}", text_of(&object["kind"]), text_of(&object["metadata"]["name"])));
     let objects: Vec<_> = match (step["do"].as_str().unwrap_or_default(), step["until"].as_str()) {
         ("sleep", _) if step["seconds"].as_f64().unwrap_or_default() < SETTLING_SECONDS => Vec::new(),
         ("sleep" | "end", _) => names.collect(),
@@ -27,7 +29,11 @@ pub fn marks_of(case: &Case, number: usize, step: &Value) -> Vec<(String, String
         }
         (_, Some(until)) => {
             let first = until.split_whitespace().next().unwrap_or_default();
-            names.filter(|name| name == first || *name == format!("KopiaMaintenance/{}", first.trim_end_matches(':'))).collect()
+            names
+                .filter(|name| {
+                    name == first || *name == format!("KopiaMaintenance/{}", first.trim_end_matches(':'))
+                })
+                .collect()
         }
         _ => Vec::new(),
     };
@@ -36,7 +42,8 @@ pub fn marks_of(case: &Case, number: usize, step: &Value) -> Vec<(String, String
 
 /// The names that the script itself created.
 pub fn users(case: &Case) -> BTreeSet<String> {
-    let name = |object: &Value| format!("{}/{}", text_of(&object["kind"]), text_of(&object["metadata"]["name"]));
+    let name =
+        |object: &Value| format!("{}/{}", text_of(&object["kind"]), text_of(&object["metadata"]["name"]));
     case.manifests.iter().map(name).collect()
 }
 
@@ -47,7 +54,11 @@ pub fn recorded(case: &Case) -> Run {
         // The time of a pause is that of its beginning.
         let pause = if step["do"] == "sleep" { step["seconds"].as_f64().unwrap_or_default() } else { 0.0 };
         let until = step["t"].as_f64().unwrap_or_default() + pause + 0.05;
-        marks.extend(marks_of(case, number + 1, step).into_iter().map(|(label, object)| Mark { label, object, until }));
+        marks.extend(marks_of(case, number + 1, step).into_iter().map(|(label, object)| Mark {
+            label,
+            object,
+            until,
+        }));
     }
     let looks = case.logs.iter().filter(|(pod, _)| pod.starts_with("look-"));
     Run {
@@ -84,12 +95,14 @@ pub const OWNER: &str = "owner of maintenance";
 /// in the same minute take the ownership from each other, and whose container is restarted last has it.
 pub fn owner(case: &Case, tag: &str, name: &str) -> String {
     let before = case.steps.iter().take_while(|step| step["tag"] != tag);
-    let alive: i32 = before.filter(|step| step["kind"] == "KopiaMaintenance").map(|step| match step["do"].as_str() {
-        Some("create") => 1,
-        Some("delete") => -1,
-        _ => 0,
-    })
-    .sum();
+    let alive: i32 = before
+        .filter(|step| step["kind"] == "KopiaMaintenance")
+        .map(|step| match step["do"].as_str() {
+            Some("create") => 1,
+            Some("delete") => -1,
+            _ => 0,
+        })
+        .sum();
     if alive > 1 && !name.starts_with("root@") { "<one of several in turn>".to_owned() } else { mask(name) }
 }
 
@@ -98,7 +111,12 @@ fn recorded_contents(case: &Case, tag: &str, seen: &Value) -> Contents {
         let (source, summary) = (&snapshot["source"], &snapshot["rootEntry"]["summ"]);
         let number = |key: &str| summary[key].as_u64().unwrap_or_default();
         (
-            format!("{}@{}:{}", text_of(&source["userName"]), text_of(&source["host"]), text_of(&source["path"])),
+            format!(
+                "{}@{}:{}",
+                text_of(&source["userName"]),
+                text_of(&source["host"]),
+                text_of(&source["path"])
+            ),
             format!(
                 "{} files {} symlinks {} dirs {} bytes{}",
                 number("files"),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use engine::{
     Repository,
     blob::memory::MemoryStore,
@@ -34,7 +34,7 @@ use super::{
     view::{self, Mark},
 };
 
-const DEADLINE: Duration = Duration::from_secs(3600);
+const DEADLINE: Duration = Duration::from_hours(1);
 
 /// The recorded cluster: its one node, and where it kept its repositories.
 const NODE: &str = "gold-control-plane";
@@ -91,7 +91,8 @@ impl<'a> Play<'a> {
         let bed = Bed::start(options);
         bed.storage().make_bucket(ENDPOINT, BUCKET);
         let trace = Arc::new(Mutex::new(Vec::new()));
-        let (clock, start, sink, namespace) = (bed.clock().clone(), bed.now(), trace.clone(), case.namespace());
+        let (clock, start, sink, namespace) =
+            (bed.clock().clone(), bed.now(), trace.clone(), case.namespace());
         bed.server().tap(move |write| {
             if write.namespace == namespace {
                 sink.lock().expect("nobody panics holding it").push(Notification {
@@ -133,15 +134,20 @@ impl<'a> Play<'a> {
             "patch" if step["patch"].is_array() => {
                 let direct = self.bed.server().direct("user");
                 let patch = apiserver::Patch::Json(step["patch"].clone());
-                let version = self.bed.list(&kind, &namespace).first().map(|object| text_of(&object["apiVersion"]));
+                let version =
+                    self.bed.list(&kind, &namespace).first().map(|object| text_of(&object["apiVersion"]));
                 direct.patch(&version.context("an object to patch")?, &kind, &namespace, &name, "", patch)?;
             }
             "patch" => {
                 self.bed.patch(&kind, &namespace, &name, &step["patch"])?;
             }
             "delete" => self.bed.delete(&kind, &namespace, &name)?,
-            "sleep" => self.bed.advance(Duration::from_secs_f64(step["seconds"].as_f64().unwrap_or_default())),
-            "wait-timeout" => self.wait_at_most(&text_of(&step["until"]), step["seconds"].as_f64().unwrap_or(60.0))?,
+            "sleep" => {
+                self.bed.advance(Duration::from_secs_f64(step["seconds"].as_f64().unwrap_or_default()));
+            }
+            "wait-timeout" => {
+                self.wait_at_most(&text_of(&step["until"]), step["seconds"].as_f64().unwrap_or(60.0))?;
+            }
             "waited" => self.wait(step)?,
             "repository" => {
                 let tag = text_of(&step["tag"]);
@@ -168,29 +174,37 @@ impl Play<'_> {
         }
         if until == "bound" || until.ends_with(" bound") {
             let claim = self.bound_claim(step["t"].as_f64().unwrap_or_default())?;
-            return self.until(&until, |bed| is_bound(bed, &namespace, &claim));
+            return self.until(&until, |bed| Ok(bed.is_claim_bound(&namespace, &claim)));
         }
         self.until(&until, |bed| holds(bed, &namespace, &until))
     }
 
+    /// The script's own time-out is part of the recording: reaching it is no failure.
     fn wait_at_most(&mut self, until: &str, seconds: f64) -> Result<()> {
         let namespace = self.case.namespace();
-        let deadline = Duration::from_secs_f64(seconds);
-        // The script's own time-out is part of the recording: reaching it is no failure.
-        let _ = self.bed.wait_until(until, deadline, |bed| holds(bed, &namespace, until).unwrap_or(false).then_some(()));
+        self.reach(until, Duration::from_secs_f64(seconds), |bed| holds(bed, &namespace, until)).map(drop)
+    }
+
+    fn until(&mut self, what: &str, probe: impl FnMut(&Bed) -> Result<bool>) -> Result<()> {
+        ensure!(self.reach(what, DEADLINE, probe)?, "{what} is not reached within {DEADLINE:?}");
         Ok(())
     }
 
-    fn until(&mut self, what: &str, mut probe: impl FnMut(&Bed) -> Result<bool>) -> Result<()> {
+    fn reach(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        mut probe: impl FnMut(&Bed) -> Result<bool>,
+    ) -> Result<bool> {
         let mut broken = None;
-        self.bed.wait_until(what, DEADLINE, |bed| match probe(bed) {
+        let reached = self.bed.wait_until(what, deadline, |bed| match probe(bed) {
             Ok(is_true) => is_true.then_some(()),
             Err(error) => {
                 broken = Some(error);
                 Some(())
             }
-        })?;
-        broken.map_or(Ok(()), Err)
+        });
+        broken.map_or(Ok(reached.is_ok()), Err)
     }
 
     /// A helper pod "ends" when the bed has done what its script does.
@@ -202,7 +216,8 @@ impl Play<'_> {
         })?;
         let object = self.bed.get("Pod", &namespace, pod).context("the pod is there")?;
         let claim = text_of(&object["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"]);
-        let volume = self.bed.bound_volume(&namespace, &claim).with_context(|| format!("{claim} is not bound"))?;
+        let volume =
+            self.bed.bound_volume(&namespace, &claim).with_context(|| format!("{claim} is not bound"))?;
         let mount = volume.mount(MountOptions::new(pod).credentials(Credentials::root()));
         if pod.starts_with("look-") {
             self.looks.insert(pod.to_owned(), host::look(&mount)?);
@@ -231,7 +246,8 @@ impl Play<'_> {
     /// What the case's repository holds now: its prefix of the bucket, or the claim that movers mount.
     fn contents(&self, tag: &str) -> Result<Contents> {
         let namespace = self.case.namespace();
-        let bucket = self.bed.storage().bucket(ENDPOINT, BUCKET).context("the bucket was made at the start")?;
+        let bucket =
+            self.bed.storage().bucket(ENDPOINT, BUCKET).context("the bucket was made at the start")?;
         let mut blobs = inspect::bucket_blobs(&bucket, &format!("{namespace}/"));
         let sources = self.case.manifests.iter().filter(|object| object["kind"] == "ReplicationSource");
         for claim in sources.filter_map(|source| {
@@ -272,8 +288,12 @@ async fn seen(blobs: &inspect::Blobs, now: Timestamp) -> Result<Vec<(String, Str
         targets.insert(identity.clone(), PolicyTarget::Path(source.clone()));
         let summary = snapshot.root.summary.clone().unwrap_or_default();
         let incomplete = if snapshot.incomplete.is_some() { " incomplete" } else { "" };
-        let (files, symlinks, directories, bytes) = (summary.files, summary.symlinks, summary.dirs, summary.size);
-        lines.push((identity, format!("{files} files {symlinks} symlinks {directories} dirs {bytes} bytes{incomplete}")));
+        let (files, symlinks, directories, bytes) =
+            (summary.files, summary.symlinks, summary.dirs, summary.size);
+        lines.push((
+            identity,
+            format!("{files} files {symlinks} symlinks {directories} dirs {bytes} bytes{incomplete}"),
+        ));
     }
     let global = repository.policy_of(&PolicyTarget::Global).await?.unwrap_or_default();
     for (name, target) in targets {
@@ -294,13 +314,10 @@ fn change_of(write: &apiserver::Write) -> String {
     .to_owned()
 }
 
-fn is_bound(bed: &Bed, namespace: &str, claim: &str) -> Result<bool> {
-    Ok(bed.get("PersistentVolumeClaim", namespace, claim).is_some_and(|claim| claim["status"]["phase"] == "Bound"))
-}
-
 /// Whether a wait of the script is over; the sentences are those of the recorder.
 fn holds(bed: &Bed, namespace: &str, until: &str) -> Result<bool> {
-    let status = |kind: &str, name: &str| bed.get(kind, namespace, name).unwrap_or_default()["status"].clone();
+    let status =
+        |kind: &str, name: &str| bed.get(kind, namespace, name).unwrap_or_default()["status"].clone();
     let words: Vec<_> = until.split_whitespace().collect();
     Ok(match words.as_slice() {
         ["default", "ServiceAccount"] => bed.get("ServiceAccount", namespace, "default").is_some(),
@@ -328,9 +345,10 @@ fn holds(bed: &Bed, namespace: &str, until: &str) -> Result<bool> {
         [name, field] if name.ends_with(':') => {
             !status("KopiaMaintenance", name.trim_end_matches(':'))[*field].is_null()
         }
-        ["maintenance", "tag", "used"] => {
-            bed.list("KopiaMaintenance", namespace).iter().any(|km| km["status"]["lastManualSync"] != json!(null))
-        }
+        ["maintenance", "tag", "used"] => bed
+            .list("KopiaMaintenance", namespace)
+            .iter()
+            .any(|km| km["status"]["lastManualSync"] != json!(null)),
         _ => bail!("no such wait: {until}"),
     })
 }

@@ -135,7 +135,9 @@ fn settled(status: &Value) -> Value {
             out.insert(key.to_owned(), masked(&status[key]));
         }
     }
-    for key in ["lastSyncTime", "lastSyncStartTime", "lastSyncDuration", "nextSyncTime", "lastMaintenanceTime"] {
+    for key in
+        ["lastSyncTime", "lastSyncStartTime", "lastSyncDuration", "nextSyncTime", "lastMaintenanceTime"]
+    {
         out.insert(format!("has {key}"), json!(!status[key].is_null()));
     }
     if let Some(result) = status["latestMoverStatus"]["result"].as_str() {
@@ -165,7 +167,8 @@ fn settled(status: &Value) -> Value {
 /// of `kopia policy set` in the background: one recorded pod of 36 has these lines behind the script's last.
 /// Which identities a restore that finds nothing of its own lists is up to what ran beside it.
 fn log_end(log: &str) -> &str {
-    let in_background = |line: &str| line == "no changes specified" || line.starts_with("Setting policy for ");
+    let in_background =
+        |line: &str| line == "no changes specified" || line.starts_with("Setting policy for ");
     match log.lines().rev().find(|line| !in_background(line)) {
         Some(line) if line.contains(" - Last snapshot: ") => "<an identity>",
         line => line.unwrap_or_default(),
@@ -210,7 +213,8 @@ pub fn view(trace: &[Notification], users: &BTreeSet<String>, marks: &[Mark]) ->
             continue;
         }
         let uid = text_of(&object["metadata"]["uid"]);
-        let is_doomed = !object["metadata"]["deletionTimestamp"].is_null() || notification.change == "DELETED";
+        let is_doomed =
+            !object["metadata"]["deletionTimestamp"].is_null() || notification.change == "DELETED";
         let mark = if notification.change == "ADDED" {
             let shape = Shape::of(object);
             let mark = format!("+{}", shape.id);
@@ -229,14 +233,14 @@ pub fn view(trace: &[Notification], users: &BTreeSet<String>, marks: &[Mark]) ->
         view.order.push(Step { at: notification.at, mark: format!("{mark} #{count}"), owner });
     }
     for mark in marks {
-        let statuses = trace.iter().filter(|notification| {
+        let mut statuses = trace.iter().filter(|notification| {
             let object = &notification.object;
             let kind = text_of(&object["kind"]);
             SUBJECTS.contains(&kind.as_str())
                 && notification.at <= mark.until
                 && format!("{kind}/{}", text_of(&object["metadata"]["name"])) == mark.object
         });
-        if let Some(notification) = statuses.last() {
+        if let Some(notification) = statuses.next_back() {
             view.settled.insert(mark.label.clone(), settled(&notification.object["status"]));
         }
     }
