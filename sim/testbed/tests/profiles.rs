@@ -10,7 +10,7 @@ use testbed::{
     subject::{Profile, Subject},
 };
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 const PASSWORD: &str = "correct horse";
 const TERM: i32 = 15;
 
