@@ -1,1 +1,3 @@
-//! Step definitions and house rules; everything is under `tests/`.
+//! What tests of several rooms share; the tests themselves are under `tests/`.
+
+pub mod binary;

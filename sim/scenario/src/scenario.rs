@@ -108,8 +108,11 @@ impl Scenario {
 pub struct Proof {
     /// The verdict that must come.
     pub verdict: Verdict,
-    /// Text that its reason must contain, so that it is caught by the oracle meant for it.
+    /// Text that its reason must contain.
     pub because: String,
+    /// The oracle that must say so: the name under which the record has its verdicts. Any if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oracle: Option<String>,
 }
 
 /// What a scenario needs of its bed.

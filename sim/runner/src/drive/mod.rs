@@ -78,6 +78,7 @@ pub fn play(scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
     };
     let mut steps = Vec::new();
     let mut failure: Option<Failure> = None;
+    let mut caught_by = "";
     for step in &scenario.steps {
         let text = phrase::title(step);
         let at = stage.now();
@@ -94,6 +95,9 @@ pub fn play(scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
             Err(found) => {
                 let reason = found.reason.clone();
                 failure = Some(found);
+                if let Step::Then(expect) = step {
+                    caught_by = oracle(expect);
+                }
                 reason
             }
         };
@@ -105,33 +109,30 @@ pub fn play(scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
     {
         failure = Some(Failure::violated(format!("the fault {} was armed and never fired: nothing was shown", silent.name)));
     }
-    let (verdict, reason) = judge(scenario, failure);
+    let (verdict, reason) = judge(scenario, failure, caught_by);
     stage.verdict(verdict, &reason);
     finish(scenario, file, stage, steps, faults, verdict, reason)
 }
 
 /// What the scenario comes to: of a broken subject, that it was caught as its proof demands.
-fn judge(scenario: &Scenario, failure: Option<Failure>) -> (Verdict, String) {
-    match (&scenario.proof, failure) {
-        (None, None) => (Verdict::Passed, String::new()),
-        (None, Some(failure)) => (failure.verdict, failure.reason),
-        (Some(proof), Some(failure)) if failure.verdict == proof.verdict && failure.reason.contains(&proof.because) => {
-            (Verdict::Passed, format!("caught: {}", failure.reason))
-        }
-        (Some(_), Some(failure)) if matches!(failure.verdict, Verdict::Broken | Verdict::Unsupported) => {
-            (failure.verdict, failure.reason)
-        }
-        (Some(proof), Some(failure)) => (
-            Verdict::Violated,
-            format!(
-                "should have been {} because of {:?}, but was {}: {}",
-                proof.verdict, proof.because, failure.verdict, failure.reason
-            ),
-        ),
-        (Some(proof), None) => {
-            (Verdict::Violated, format!("should have been {} because of {:?}, but passed: nobody noticed", proof.verdict, proof.because))
-        }
+fn judge(scenario: &Scenario, failure: Option<Failure>, caught_by: &str) -> (Verdict, String) {
+    let Some(proof) = &scenario.proof else {
+        return failure.map_or((Verdict::Passed, String::new()), |failure| (failure.verdict, failure.reason));
+    };
+    let wanted = format!("{} because of {:?}", proof.verdict, proof.because);
+    let by = |name: &str| if name.is_empty() { String::new() } else { format!(" by the oracle {name}") };
+    let wanted = wanted + &by(proof.oracle.as_deref().unwrap_or_default());
+    let Some(failure) = failure else {
+        return (Verdict::Violated, format!("should have been {wanted}, but passed: nobody noticed"));
+    };
+    let is_meant = proof.oracle.as_deref().is_none_or(|oracle| oracle == caught_by);
+    if failure.verdict == proof.verdict && failure.reason.contains(&proof.because) && is_meant {
+        return (Verdict::Passed, format!("caught{}: {}", by(caught_by), failure.reason));
     }
+    if matches!(failure.verdict, Verdict::Broken | Verdict::Unsupported) {
+        return (failure.verdict, failure.reason);
+    }
+    (Verdict::Violated, format!("should have been {wanted}, but was {}{}: {}", failure.verdict, by(caught_by), failure.reason))
 }
 
 fn finish(
@@ -288,19 +289,27 @@ mod tests {
 
     use super::*;
 
-    fn check(proof: Option<(Verdict, &str)>, failure: Option<Failure>, expected: Verdict) {
+    fn check(proof: Option<(Verdict, &str, Option<&str>)>, failure: Option<Failure>, expected: Verdict) {
         let mut scenario = Scenario::new("x");
-        scenario.proof = proof.map(|(verdict, because)| Proof { verdict, because: because.to_owned() });
-        assert_eq!(judge(&scenario, failure.clone()).0, expected, "{:?} with {failure:?}", scenario.proof);
+        scenario.proof = proof.map(|(verdict, because, oracle)| Proof {
+            verdict,
+            because: because.to_owned(),
+            oracle: oracle.map(str::to_owned),
+        });
+        assert_eq!(judge(&scenario, failure.clone(), "run").0, expected, "{:?} with {failure:?}", scenario.proof);
     }
 
     #[test]
     fn a_broken_subject_must_be_caught_by_the_oracle_meant_for_it() {
+        let mtime = Some((Verdict::Violated, "mtime", None));
         check(None, None, Verdict::Passed);
         check(None, Some(Failure::stalled("x")), Verdict::Stalled);
-        check(Some((Verdict::Violated, "mtime")), Some(Failure::violated("a: mtime differs")), Verdict::Passed);
-        check(Some((Verdict::Violated, "mtime")), Some(Failure::violated("a: uid differs")), Verdict::Violated);
-        check(Some((Verdict::Violated, "mtime")), None, Verdict::Violated);
-        check(Some((Verdict::Violated, "mtime")), Some(Failure::broken("mtime")), Verdict::Broken);
+        check(mtime, Some(Failure::violated("a: mtime differs")), Verdict::Passed);
+        check(mtime, Some(Failure::violated("a: uid differs")), Verdict::Violated);
+        check(mtime, Some(Failure::stalled("mtime")), Verdict::Violated);
+        check(mtime, None, Verdict::Violated);
+        check(mtime, Some(Failure::broken("mtime")), Verdict::Broken);
+        check(Some((Verdict::Violated, "mtime", Some("run"))), Some(Failure::violated("mtime")), Verdict::Passed);
+        check(Some((Verdict::Violated, "mtime", Some("metric"))), Some(Failure::violated("mtime")), Verdict::Violated);
     }
 }

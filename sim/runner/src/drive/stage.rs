@@ -66,6 +66,12 @@ impl Stage {
         if !classes.iter().any(|class| class.name == default) {
             return Err(Failure::broken(format!("no storage class is called {default:?}: there are rbd, cephfs, hostpath, zfs and nfs")));
         }
+        if let SubjectSpec::Saboteur(name) = &scenario.bed.subject {
+            let known = saboteur::ALL.map(|row| row.name);
+            if !known.contains(&name.as_str()) {
+                return Err(Failure::broken(format!("no saboteur is called {name:?}: there are {}", known.join(", "))));
+            }
+        }
         let options = Options {
             seed: scenario.seed,
             epoch: scenario.bed.starts.unwrap_or(EPOCH),
