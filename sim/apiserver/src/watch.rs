@@ -2,7 +2,8 @@
 //!
 //! Events come in the order of resourceVersions. The stream ends at its deadline, as a server's does; a
 //! client that fell silent costs nothing but its queue. Bookmarks carry the newest resourceVersion at the
-//! time they are sent, which is right because everything older has been queued before.
+//! time they are sent, which is right because everything older has been queued before. They are sent at
+//! the same instants to all watches, whenever those began: a client with twenty watches wakes once a period.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -69,6 +70,10 @@ impl WatchBody {
         terms: Terms,
     ) -> Self {
         let now = Instant::now();
+        let bookmark = terms.bookmarks.map(|period| {
+            let first = now + until_next(period, (server.inner.options.now)());
+            (period, Box::pin(sleep_until(first)))
+        });
         Self {
             server,
             resource,
@@ -76,7 +81,7 @@ impl WatchBody {
             first,
             events,
             deadline: Box::pin(sleep_until(now + terms.lifetime)),
-            bookmark: terms.bookmarks.map(|period| (period, Box::pin(sleep_until(now + period)))),
+            bookmark,
             has_sent_columns: false,
         }
     }
@@ -139,13 +144,33 @@ impl WatchBody {
         if let Some((period, timer)) = &mut self.bookmark
             && timer.as_mut().poll(cx).is_ready()
         {
-            let next = Instant::now() + *period;
-            timer.as_mut().reset(next);
+            // From the last one, not from now: a clock that stands still must not make this spin.
+            let next = timer.deadline() + *period;
+            timer.as_mut().reset(next.max(Instant::now()));
             let version = self.server.resource_version();
-            // Register for the next wake-up.
-            cx.waker().wake_by_ref();
             return Poll::Ready(Some(self.line(&Item::Bookmark(version, false))));
         }
         Poll::Pending
+    }
+}
+
+/// The time to the next instant of a grid of this width that all watches share; never zero.
+fn until_next(period: Duration, now: jiff::Timestamp) -> Duration {
+    let width = period.as_millis().max(1);
+    let passed = u128::try_from(now.as_millisecond()).unwrap_or(0) % width;
+    Duration::from_millis(u64::try_from(width - passed).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watches_that_began_at_different_times_meet() {
+        let at = |milliseconds| jiff::Timestamp::from_millisecond(milliseconds).expect("a time");
+        let period = Duration::from_secs(280);
+        for (now, expected) in [(280_000, 280_000), (280_001, 279_999), (559_999, 1), (-5, 280_000)] {
+            assert_eq!(until_next(period, at(now)), Duration::from_millis(expected), "{now}");
+        }
     }
 }

@@ -61,7 +61,7 @@ impl Pool {
     pub fn play(&self, found: &[Found], mut watch: impl FnMut(Progress<'_>)) -> Vec<Outcome> {
         enum Said {
             Begins(usize),
-            Ended(usize, Box<Outcome>),
+            Ended(Box<Outcome>),
         }
         let next = AtomicUsize::new(0);
         let outcomes = Mutex::new(vec![None; found.len()]);
@@ -76,7 +76,7 @@ impl Pool {
                         let _ = tell.send(Said::Begins(at));
                         let outcome = self.play_one(at, one);
                         outcomes.lock().expect("no worker panics with the list")[at] = Some(outcome.clone());
-                        let _ = tell.send(Said::Ended(at, Box::new(outcome)));
+                        let _ = tell.send(Said::Ended(Box::new(outcome)));
                     }
                 });
             }
@@ -84,7 +84,7 @@ impl Pool {
             for said in hear {
                 match said {
                     Said::Begins(at) => watch(Progress::Begins(&found[at].scenario.name)),
-                    Said::Ended(_, outcome) => watch(Progress::Ended(&outcome)),
+                    Said::Ended(outcome) => watch(Progress::Ended(&outcome)),
                 }
             }
         });

@@ -107,7 +107,8 @@ impl Bed {
         server_options.admission = assembly.admission.clone();
         if !options.real_time {
             server_options.watch_timeout_min = Duration::from_secs(24 * 3600);
-            server_options.bookmark_period = Duration::from_secs(240);
+            // A kube client takes a watch for dead after 295 s of silence.
+            server_options.bookmark_period = Duration::from_secs(280);
         }
         let server = ApiServer::new(server_options);
         let cluster = Cluster::new(server.clone(), clock.clone(), record.clone(), options.seed, options.verbose_record);
