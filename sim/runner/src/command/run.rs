@@ -18,6 +18,9 @@ use crate::{
     report::{Format, Summary, html, json, junit, markdown, terminal},
 };
 
+/// Scenarios with this tag take a minute or more; they are played when a path or a filter asks for them.
+const LONG: &str = "long";
+
 /// Arguments of `firedrill run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -49,6 +52,12 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
     let mut found = input::load(&args.paths)?;
     let all = found.len();
     found.retain(|one| args.filter.is_empty() || args.filter.iter().any(|text| matches(one, text)));
+    if args.paths.is_empty() && args.filter.is_empty() {
+        found.retain(|one| !one.scenario.tags.contains(LONG));
+        if found.len() < all {
+            eprintln!("left out because they take long: {} scenarios; --filter {LONG} plays them", all - found.len());
+        }
+    }
     if found.is_empty() {
         eprintln!("firedrill: none of {all} scenarios matches {:?}; see their names with `firedrill run`", args.filter);
         return Ok(EXIT_NOTHING);
