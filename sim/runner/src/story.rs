@@ -35,17 +35,53 @@ const LOUD: &[&str] = &[
     "claimed maintenance ownership",
 ];
 
+/// Normal events of volumes being made: true, and of no interest to whoever reads about an incident.
+const QUIET: &[&str] =
+    &["ExternalProvisioning", "Provisioning", "ProvisioningSucceeded", "CreatingSnapshot", "SnapshotCreated", "SnapshotReady"];
+
+/// Tells in short how the twin without the mechanism went, and whether a symptom of the incident is in its record.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn tell_twin(outcome: &Outcome, of: &Scenario, record: &Path) -> anyhow::Result<String> {
+    let seen = events(record)?.iter().filter_map(words).collect::<Vec<_>>();
+    let name = &outcome.scenario;
+    let mut text = format!("\nwithout the mechanism: {name}\n");
+    text.push_str(&format!("after {} of virtual time: {}", virtual_time(outcome.virtual_seconds()), outcome.verdict));
+    text.push_str(&if outcome.reason.is_empty() { "\n".to_owned() } else { format!(": {}\n", outcome.reason) });
+    for symptom in runbook::symptoms(of).into_iter().filter_map(runbook::symptom) {
+        let said = seen.iter().filter(|words| words.contains(symptom)).count();
+        text.push_str(&match said {
+            0 => format!("  nobody says {symptom:?}\n"),
+            times => format!("  {symptom:?} is said all the same, {times} times\n"),
+        });
+    }
+    Ok(text)
+}
+
+/// What an operator may read of an event, in words.
+fn words(event: &Event) -> Option<String> {
+    Some(match &event.what {
+        What::ClusterEvent { reason, message, .. } => format!("{reason}: {message}"),
+        What::Condition { class, status, reason, message, .. } => format!("{class}={status} {reason}: {message}"),
+        What::MoverLog { line, .. } => line.clone(),
+        _ => return None,
+    })
+}
+
+fn events(record: &Path) -> anyhow::Result<Vec<Event>> {
+    let file = fs::File::open(record).with_context(|| format!("{} cannot be read", record.display()))?;
+    let lines = BufReader::new(file).lines();
+    lines.map(|line| serde_json::from_str(&line?).context("the record holds a line that is no event")).collect()
+}
+
 /// Tells what happened.
 ///
 /// # Errors
 /// The record cannot be read.
 pub fn tell(outcome: &Outcome, scenario: &Scenario, record: &Path) -> anyhow::Result<String> {
     let mut teller = Teller::new(scenario);
-    let file = fs::File::open(record).with_context(|| format!("{} cannot be read", record.display()))?;
-    for line in BufReader::new(file).lines() {
-        let event: Event = serde_json::from_str(&line?).context("the record holds a line that is no event")?;
-        teller.see(&event);
-    }
+    events(record)?.iter().for_each(|event| teller.see(event));
     teller.flush();
     let name = &outcome.scenario;
     let mut text = format!("\n{name}\n{}\n", "=".repeat(name.chars().count()));
@@ -113,7 +149,9 @@ impl<'a> Teller<'a> {
                 }
             }
             _ => {
-                if let Some(said) = self.quote(event) {
+                let is_stage = matches!(self.step.map(|step| self.scenario.steps.get(step)), None | Some(Some(Step::Given(_))));
+                let told = if is_stage && !matches!(event.what, What::Fault { .. }) { None } else { self.quote(event) };
+                if let Some(said) = told {
                     let plain: String = said.chars().filter(|character| !character.is_ascii_digit()).collect();
                     if self.told.insert(plain) {
                         self.line(event.at, &said);
@@ -220,7 +258,11 @@ impl<'a> Teller<'a> {
         let is_run = |act: &Act| matches!(act, Act::Run { .. } | Act::Trigger { .. } | Act::Configure { .. } | Act::Delete(_));
         let acting = self.step.and_then(|step| self.scenario.steps.get(step)).is_some_and(|step| matches!(step, Step::When(act) if is_run(act)));
         Some(match &event.what {
-            What::ClusterEvent { object, class, .. } if class == "Normal" && (object.starts_with("Pod/") || object.starts_with("Job/")) => return None,
+            What::ClusterEvent { object, class, reason, .. }
+                if class == "Normal" && (object.starts_with("Pod/") || object.starts_with("Job/") || QUIET.contains(&reason.as_str())) =>
+            {
+                return None;
+            }
             What::ClusterEvent { object, class, reason, message, .. } => format!("event      {class} {reason} {object}: {}", one_line(message)),
             What::Condition { object, .. } if object.starts_with("Job/") || object.starts_with("Pod/") => return None,
             What::Condition { object, class, status, reason, message, .. } => {

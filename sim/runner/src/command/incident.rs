@@ -137,7 +137,11 @@ pub fn reproduce(args: &ReproduceArgs) -> anyhow::Result<u8> {
     let played = run::play(&found, None, Duration::from_secs(300), &out)?;
     for (at, (outcome, one)) in played.outcomes.iter().zip(&found).enumerate() {
         let record = out.join("records").join(format!("{at:03}.ndjson"));
-        print!("{}", story::tell(outcome, &one.scenario, &record)?);
+        let of = found.iter().find(|other| other.scenario.twin.as_ref() == Some(&one.scenario.name));
+        print!("{}", match of {
+            Some(of) => story::tell_twin(outcome, &of.scenario, &record)?,
+            None => story::tell(outcome, &one.scenario, &record)?,
+        });
     }
     println!("\n{}: how each subject comes out", args.id);
     for outcome in &played.outcomes {
