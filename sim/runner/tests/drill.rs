@@ -4,6 +4,7 @@
 //! corpus beside the workspace is used when it is there, and its absence is printed.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
 use gitops::{Input, Options, read};
@@ -154,6 +155,21 @@ fn corpus() -> Option<PathBuf> {
     [named, Some(root.join("../shared/corpus"))].into_iter().flatten().find(|path| path.is_dir())
 }
 
+/// Drills one app that the manifests protect; `firedrill drill` plays them all.
+fn is_restored(path: &Path) -> bool {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let model = read(vec![Input::Path(path.to_owned())], &Options::default()).unwrap();
+    let sound = model.apps.iter().find(|app| app.unknown.is_empty() && !app.sources.is_empty() && app.problems.iter().all(|problem| problem.severity < gitops::model::Severity::Error));
+    let Some(app) = sound else {
+        println!("{name}: no app with a Kopia backup and a way back");
+        return false;
+    };
+    let drilled = drill(path, &["--days", "1", "--app", &app.key.to_string()]);
+    let certificate = &drilled.statement.certificates[0];
+    println!("{name}: {}: {}", certificate.app, certificate.verdict.words());
+    certificate.verdict == Verdict::Protected && certificate.claims.iter().all(|claim| claim.files > 0)
+}
+
 #[test]
 fn repositories_of_the_corpus_are_drilled_to_restored_bytes() {
     let Some(corpus) = corpus() else {
@@ -162,20 +178,18 @@ fn repositories_of_the_corpus_are_drilled_to_restored_bytes() {
     };
     let mut names: Vec<PathBuf> = std::fs::read_dir(&corpus).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     names.sort();
-    let mut restored = 0;
-    for path in &names {
-        let model = read(vec![Input::Path(path.clone())], &Options::default()).unwrap();
-        // One app that the manifests protect is enough here; `firedrill drill` plays them all.
-        let sound = model.apps.iter().find(|app| app.unknown.is_empty() && !app.sources.is_empty() && app.problems.iter().all(|problem| problem.severity < gitops::model::Severity::Error));
-        let Some(app) = sound else {
-            println!("{}: no app with a Kopia backup and a way back", path.file_name().unwrap().to_string_lossy());
-            continue;
-        };
-        let drilled = drill(path, &["--days", "1", "--app", &app.key.to_string()]);
-        let certificate = &drilled.statement.certificates[0];
-        println!("{}: {}: {}", path.file_name().unwrap().to_string_lossy(), certificate.app, certificate.verdict.words());
-        restored += usize::from(certificate.verdict == Verdict::Protected && certificate.claims.iter().all(|claim| claim.files > 0));
-    }
+    let next = AtomicUsize::new(0);
+    let restored = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            scope.spawn(|| {
+                while let Some(path) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    restored.fetch_add(usize::from(is_restored(path)), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let restored = restored.into_inner();
     assert!(restored >= 12, "only {restored} repositories came back");
     let onedr0p = corpus.join("onedr0p__home-ops");
     let component = "kubernetes/components/volsync";
