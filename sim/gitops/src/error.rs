@@ -29,7 +29,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// One document is larger than any manifest can be.
-    #[error("{file}:{line}: one YAML document has more than {limit} bytes, more than a cluster would accept: split it with lines of ---, or name only the files that hold manifests")]
+    #[error(
+        "{file}:{line}: one YAML document has more than {limit} bytes, more than a cluster would accept: split it with lines of ---, or name only the files that hold manifests"
+    )]
     DocumentTooLarge {
         /// The file.
         file: String,
@@ -39,7 +41,9 @@ pub enum Error {
         limit: usize,
     },
     /// The input holds more than is sensible to keep.
-    #[error("{file}:{line}: the input has more than {limit} bytes of manifests that concern backups: narrow the paths down")]
+    #[error(
+        "{file}:{line}: the input has more than {limit} bytes of manifests that concern backups: narrow the paths down"
+    )]
     InputTooLarge {
         /// The file in which the limit was reached.
         file: String,
@@ -49,7 +53,9 @@ pub enum Error {
         limit: usize,
     },
     /// Nothing in the input is a Kubernetes manifest.
-    #[error("{paths}: no Kubernetes manifest found in {files} files: name a directory that holds *.yaml with apiVersion and kind, or pipe a renderer's output into -")]
+    #[error(
+        "{paths}: no Kubernetes manifest found in {files} files: name a directory that holds *.yaml with apiVersion and kind, or pipe a renderer's output into -"
+    )]
     NoManifests {
         /// The paths as given.
         paths: String,

@@ -55,20 +55,28 @@ pub struct Discovered {
 /// The identity a destination looks for, and the repository name it uses.
 ///
 /// `find` returns `spec.kopia` of the named source, if there is one.
-pub fn of_destination(name: &str, namespace: &str, kopia: &Value, find: &dyn Fn(&str, &str) -> Option<Value>) -> (Identity, Option<String>) {
+pub fn of_destination(
+    name: &str,
+    namespace: &str,
+    kopia: &Value,
+    find: &dyn Fn(&str, &str) -> Option<Value>,
+) -> (Identity, Option<String>) {
     let source = kopia.get("sourceIdentity").unwrap_or(&Value::Null);
     let source_name = text(source, "sourceName");
     let source_namespace = text(source, "sourceNamespace").unwrap_or(namespace);
     let mut discovered = Discovered::default();
-    if let Some(source_name) = source_name.filter(|_| text(source, "sourcePVCName").is_none() && text(kopia, "hostname").is_none()) {
-        if let Some(kopia) = find(source_namespace, source_name) {
-            discovered.path = text(&kopia, "sourcePathOverride").map(str::to_owned);
-            discovered.repository = text(&kopia, "repository").map(str::to_owned);
-        }
+    if let Some(source_name) =
+        source_name.filter(|_| text(source, "sourcePVCName").is_none() && text(kopia, "hostname").is_none())
+        && let Some(kopia) = find(source_namespace, source_name)
+    {
+        discovered.path = text(&kopia, "sourcePathOverride").map(str::to_owned);
+        discovered.repository = text(&kopia, "repository").map(str::to_owned);
     }
-    let explicit_path = text(source, "sourcePathOverride").filter(|_| text(kopia, "hostname").is_none()).map(str::to_owned);
+    let explicit_path =
+        text(source, "sourcePathOverride").filter(|_| text(kopia, "hostname").is_none()).map(str::to_owned);
     let identity = Identity {
-        username: text(kopia, "username").map_or_else(|| username(source_name.unwrap_or(name)), str::to_owned),
+        username: text(kopia, "username")
+            .map_or_else(|| username(source_name.unwrap_or(name)), str::to_owned),
         hostname: text(kopia, "hostname").map_or_else(|| hostname(source_namespace, name), str::to_owned),
         path: explicit_path.or(discovered.path).unwrap_or_else(|| PATH.to_owned()),
     };
@@ -80,6 +88,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "a table of literals reads better")]
     fn rd(name: &str, kopia: Value, source: Option<Value>) -> String {
         of_destination(name, "media", &kopia, &|_, _| source.clone()).0.to_string()
     }
@@ -98,13 +107,46 @@ mod tests {
     #[test]
     fn a_destination_looks_where_the_rules_say() {
         assert_eq!(of_source("plex", "media", &json!({})).to_string(), "plex@media:/data");
-        assert_eq!(rd("plex-dst", json!({}), None), "plex-dst@media:/data", "without identity it looks for its own name");
-        assert_eq!(rd("plex-dst", json!({"sourceIdentity": {"sourceName": "plex"}}), None), "plex@media:/data");
-        assert_eq!(rd("d", json!({"sourceIdentity": {"sourceName": "plex", "sourceNamespace": "old"}}), None), "plex@old:/data");
+        assert_eq!(
+            rd("plex-dst", json!({}), None),
+            "plex-dst@media:/data",
+            "without identity it looks for its own name"
+        );
+        assert_eq!(
+            rd("plex-dst", json!({"sourceIdentity": {"sourceName": "plex"}}), None),
+            "plex@media:/data"
+        );
+        assert_eq!(
+            rd("d", json!({"sourceIdentity": {"sourceName": "plex", "sourceNamespace": "old"}}), None),
+            "plex@old:/data"
+        );
         let source = Some(json!({"sourcePathOverride": "/x", "repository": "r"}));
-        assert_eq!(rd("d", json!({"sourceIdentity": {"sourceName": "plex"}}), source.clone()), "plex@media:/x");
-        assert_eq!(rd("d", json!({"sourceIdentity": {"sourceName": "plex", "sourcePVCName": "plex"}}), source.clone()), "plex@media:/data");
-        assert_eq!(rd("d", json!({"username": "u", "hostname": "h", "sourceIdentity": {"sourceName": "plex", "sourcePathOverride": "/y"}}), source.clone()), "u@h:/data");
-        assert_eq!(of_destination("d", "n", &json!({"sourceIdentity": {"sourceName": "plex"}}), &|_, _| source.clone()).1.as_deref(), Some("r"));
+        assert_eq!(
+            rd("d", json!({"sourceIdentity": {"sourceName": "plex"}}), source.clone()),
+            "plex@media:/x"
+        );
+        assert_eq!(
+            rd(
+                "d",
+                json!({"sourceIdentity": {"sourceName": "plex", "sourcePVCName": "plex"}}),
+                source.clone()
+            ),
+            "plex@media:/data"
+        );
+        assert_eq!(
+            rd(
+                "d",
+                json!({"username": "u", "hostname": "h", "sourceIdentity": {"sourceName": "plex", "sourcePathOverride": "/y"}}),
+                source.clone()
+            ),
+            "u@h:/data"
+        );
+        assert_eq!(
+            of_destination("d", "n", &json!({"sourceIdentity": {"sourceName": "plex"}}), &|_, _| source
+                .clone())
+            .1
+            .as_deref(),
+            Some("r")
+        );
     }
 }

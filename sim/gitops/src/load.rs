@@ -115,7 +115,9 @@ impl Files {
                 if !text.starts_with('.') && text != "node_modules" {
                     self.walk(&path)?;
                 }
-            } else if is_manifest_name(&path) && std::fs::metadata(on_disk(&path)).is_ok_and(|meta| meta.is_file()) {
+            } else if is_manifest_name(&path)
+                && std::fs::metadata(on_disk(&path)).is_ok_and(|meta| meta.is_file())
+            {
                 self.file(&path)?;
             }
         }
@@ -127,7 +129,8 @@ impl Files {
         if self.documents.contains_key(path) {
             return Ok(());
         }
-        let file = std::fs::File::open(on_disk(path)).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let file = std::fs::File::open(on_disk(path))
+            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
         self.stream(path, Box::new(BufReader::with_capacity(1 << 16, file)))
     }
 
@@ -150,11 +153,19 @@ impl Files {
                 Ok(value) if matters => {
                     self.kept_bytes += chunk.text.len();
                     if self.kept_bytes > KEPT_BYTES_MAX {
-                        return Err(Error::InputTooLarge { file: name, line: chunk.origin.line, limit: KEPT_BYTES_MAX });
+                        return Err(Error::InputTooLarge {
+                            file: name,
+                            line: chunk.origin.line,
+                            limit: KEPT_BYTES_MAX,
+                        });
                     }
                     let document = Document { value, origin: chunk.origin, text: chunk.text.into() };
                     if document.kind().ends_with("List") {
-                        let items = document.at(&["items"]).and_then(|items| items.as_array()).cloned().unwrap_or_default();
+                        let items = document
+                            .at(&["items"])
+                            .and_then(|items| items.as_array())
+                            .cloned()
+                            .unwrap_or_default();
                         kept.extend(items.into_iter().map(|value| Document { value, ..document.clone() }));
                     } else {
                         kept.push(document);
@@ -162,7 +173,13 @@ impl Files {
                 }
                 Ok(_) => {}
                 Err(_) if chunk.text.contains("{{") => {
-                    self.skipped.insert(Skipped { what: format!("template of a {kind}"), why: "a Helm or Jinja template is not rendered here: pipe the renderer's output into -".into(), origin: chunk.origin });
+                    self.skipped.insert(Skipped {
+                        what: format!("template of a {kind}"),
+                        why:
+                            "a Helm or Jinja template is not rendered here: pipe the renderer's output into -"
+                                .into(),
+                        origin: chunk.origin,
+                    });
                 }
                 Err(problem) => self.problems.push(problem),
             }
@@ -178,7 +195,12 @@ impl Files {
                 return None;
             }
             if let Err(error) = self.file(path) {
-                self.problems.push(Problem::new("unreadable", crate::model::Severity::Broken, error.to_string(), "see the message"));
+                self.problems.push(Problem::new(
+                    "unreadable",
+                    crate::model::Severity::Broken,
+                    error.to_string(),
+                    "see the message",
+                ));
                 return None;
             }
         }
@@ -186,7 +208,7 @@ impl Files {
     }
 
     /// The text of a small file next to the manifests.
-    pub(crate) fn text(&self, path: &Path) -> Option<String> {
+    pub(crate) fn text(path: &Path) -> Option<String> {
         let file = std::fs::File::open(on_disk(path)).ok()?;
         let mut text = String::new();
         file.take(crate::yaml::DOCUMENT_BYTES_MAX as u64).read_to_string(&mut text).ok()?;
@@ -203,7 +225,10 @@ impl Files {
 
     /// The kustomization file of a directory.
     pub(crate) fn kustomization(directory: &Path) -> Option<PathBuf> {
-        ["kustomization.yaml", "kustomization.yml", "Kustomization"].into_iter().map(|name| normal(&directory.join(name))).find(|path| Self::is_file(path))
+        ["kustomization.yaml", "kustomization.yml", "Kustomization"]
+            .into_iter()
+            .map(|name| normal(&directory.join(name)))
+            .find(|path| Self::is_file(path))
     }
 }
 
@@ -233,12 +258,25 @@ fn is_manifest_name(path: &Path) -> bool {
 
 /// The kind at the top level of a document, read without parsing it.
 fn top_kind(text: &str) -> Option<String> {
-    let tidy = |rest: &str| rest.trim().split(['#', ',', '}']).next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned();
-    let by_line = text.lines().find_map(|line| line.strip_prefix("kind:").or_else(|| line.strip_prefix("\"kind\":"))).map(tidy);
+    let tidy = |rest: &str| {
+        rest.trim()
+            .split(['#', ',', '}'])
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .trim_matches(['"', '\''])
+            .to_owned()
+    };
+    let by_line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("kind:").or_else(|| line.strip_prefix("\"kind\":")))
+        .map(tidy);
     by_line.or_else(|| {
         // JSON and flow style: the first `kind` is good enough, what is parsed decides.
         let flow = text.trim_start().starts_with(['{', '[']);
-        let at = flow.then(|| text.find("\"kind\"").map(|at| at + 6).or_else(|| text.find("kind:").map(|at| at + 4))).flatten()?;
+        let at = flow
+            .then(|| text.find("\"kind\"").map(|at| at + 6).or_else(|| text.find("kind:").map(|at| at + 4)))
+            .flatten()?;
         Some(tidy(text[at..].trim_start().trim_start_matches(':').lines().next().unwrap_or_default()))
     })
 }
@@ -246,11 +284,40 @@ fn top_kind(text: &str) -> Option<String> {
 /// Kinds that tell something about claims and their backups.
 fn is_relevant(kind: &str) -> bool {
     const KINDS: &[&str] = &[
-        "PersistentVolumeClaim", "ReplicationSource", "ReplicationDestination", "KopiaMaintenance", "Secret", "ConfigMap", "Namespace", "StorageClass",
-        "VolumeSnapshotClass", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "ClusterPolicy", "Kustomization", "Component", "HelmRelease", "ResourceSet",
-        "ResourceSetInputProvider", "SnapshotPolicy", "SnapshotSchedule", "Restore", "ClusterRepository", "Repository", "Backup", "Snapshot", "StatefulSet", "Deployment", "DaemonSet", "Schedule",
+        "PersistentVolumeClaim",
+        "ReplicationSource",
+        "ReplicationDestination",
+        "KopiaMaintenance",
+        "Secret",
+        "ConfigMap",
+        "Namespace",
+        "StorageClass",
+        "VolumeSnapshotClass",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "ClusterPolicy",
+        "Kustomization",
+        "Component",
+        "HelmRelease",
+        "ResourceSet",
+        "ResourceSetInputProvider",
+        "SnapshotPolicy",
+        "SnapshotSchedule",
+        "Restore",
+        "ClusterRepository",
+        "Repository",
+        "Backup",
+        "Snapshot",
+        "StatefulSet",
+        "Deployment",
+        "DaemonSet",
+        "Schedule",
     ];
-    KINDS.contains(&kind) || kind.ends_with("Secret") || kind.ends_with("Secrets") || kind.ends_with("List") || kind == "OnePasswordItem"
+    KINDS.contains(&kind)
+        || kind.ends_with("Secret")
+        || kind.ends_with("Secrets")
+        || kind.ends_with("List")
+        || kind == "OnePasswordItem"
 }
 
 #[cfg(test)]
@@ -260,8 +327,11 @@ mod tests {
     #[test]
     fn a_kind_is_found_without_parsing() {
         for (text, expected) in [
-            ("apiVersion: v1\nkind: Secret # x\n", Some("Secret")), ("{\"apiVersion\": \"v1\", \"kind\": \"Secret\"}", Some("Secret")), ("{apiVersion: v1, kind: Secret}", Some("Secret")),
-            ("spec:\n  kind: Secret\n", None), ("a: 1\n", None),
+            ("apiVersion: v1\nkind: Secret # x\n", Some("Secret")),
+            ("{\"apiVersion\": \"v1\", \"kind\": \"Secret\"}", Some("Secret")),
+            ("{apiVersion: v1, kind: Secret}", Some("Secret")),
+            ("spec:\n  kind: Secret\n", None),
+            ("a: 1\n", None),
         ] {
             assert_eq!(top_kind(text).as_deref(), expected, "{text}");
         }
@@ -269,7 +339,13 @@ mod tests {
 
     #[test]
     fn paths_are_resolved_by_their_text() {
-        for (path, expected) in [("./a/../b", "b"), ("a/./b/../../c", "c"), ("../a", "../a"), ("../../a/..", "../.."), ("/a/../b", "/b")] {
+        for (path, expected) in [
+            ("./a/../b", "b"),
+            ("a/./b/../../c", "c"),
+            ("../a", "../a"),
+            ("../../a/..", "../.."),
+            ("/a/../b", "/b"),
+        ] {
             assert_eq!(normal(Path::new(path)), Path::new(expected), "{path}");
         }
     }
@@ -302,15 +378,22 @@ mod tests {
 
     #[test]
     fn two_hundred_megabytes_are_read_as_a_stream() {
-        let mut document = b"---\napiVersion: v1\nkind: Grafana\nmetadata: {name: big}\ndata:\n  text: |\n".to_vec();
+        let mut document =
+            b"---\napiVersion: v1\nkind: Grafana\nmetadata: {name: big}\ndata:\n  text: |\n".to_vec();
         while document.len() < 1 << 20 {
             document.extend(std::iter::repeat_n(b' ', 4));
             document.extend(std::iter::repeat_n(b'x', 4000));
             document.push(b'\n');
         }
         let reader = Rendered { left: 201, at: document.len(), buffer: document };
-        let model = read(vec![Input::Stream { name: "-".into(), reader: Box::new(reader) }], &Options::default()).unwrap();
+        let model =
+            read(vec![Input::Stream { name: "-".into(), reader: Box::new(reader) }], &Options::default())
+                .unwrap();
         assert_eq!(model.apps.len(), 1, "the claim at the end is found");
-        assert!(model.counts.documents < 10, "what is beyond the thorough part is not parsed: {:?}", model.counts);
+        assert!(
+            model.counts.documents < 10,
+            "what is beyond the thorough part is not parsed: {:?}",
+            model.counts
+        );
     }
 }

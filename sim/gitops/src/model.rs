@@ -74,7 +74,9 @@ pub struct Key {
 impl Key {
     /// Whether a user means this app by `name`, `namespace/name` or `cluster/namespace/name`.
     pub fn is_meant_by(&self, text: &str) -> bool {
-        text == self.name || text == format!("{}/{}", self.namespace, self.name) || text == format!("{}/{}/{}", self.cluster, self.namespace, self.name)
+        text == self.name
+            || text == format!("{}/{}", self.namespace, self.name)
+            || text == format!("{}/{}/{}", self.cluster, self.namespace, self.name)
     }
 }
 
@@ -315,9 +317,13 @@ pub enum Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Filesystem { path, export: Some((server, share)) } => write!(f, "{path} on {server}:{share}"),
+            Self::Filesystem { path, export: Some((server, share)) } => {
+                write!(f, "{path} on {server}:{share}")
+            }
             Self::Filesystem { path, export: None } => write!(f, "{path}, mounted by nothing that Git shows"),
-            Self::Bucket { bucket, prefix, endpoint } => write!(f, "s3://{bucket}/{prefix}{}{endpoint}", if endpoint.is_empty() { "" } else { " at " }),
+            Self::Bucket { bucket, prefix, endpoint } => {
+                write!(f, "s3://{bucket}/{prefix}{}{endpoint}", if endpoint.is_empty() { "" } else { " at " })
+            }
             Self::Other(key) => write!(f, "a store selected by {key}"),
         }
     }

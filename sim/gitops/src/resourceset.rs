@@ -15,13 +15,23 @@ pub(crate) fn expand(set: &Document, all: &[Document]) -> (Vec<Document>, Vec<Sk
     let mut skipped = Vec::new();
     let origin = set.line_of(&["spec", "resourcesTemplate"]);
     let mut skip = |why: String| skipped.push(Skipped { what: set.title(), why, origin: origin.clone() });
-    let mut inputs: Vec<Value> = set.at(&["spec", "inputs"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut inputs: Vec<Value> =
+        set.at(&["spec", "inputs"]).and_then(Value::as_array).cloned().unwrap_or_default();
     for from in set.at(&["spec", "inputsFrom"]).and_then(Value::as_array).into_iter().flatten() {
         let name = from.get("name").and_then(Value::as_str).unwrap_or_default();
-        let provider = all.iter().find(|document| document.kind() == "ResourceSetInputProvider" && document.name() == name && document.namespace() == set.namespace());
+        let provider = all.iter().find(|document| {
+            document.kind() == "ResourceSetInputProvider"
+                && document.name() == name
+                && document.namespace() == set.namespace()
+        });
         match provider {
-            Some(provider) if provider.str(&["spec", "type"]) == Some("Static") => inputs.push(provider.at(&["spec", "defaultValues"]).cloned().unwrap_or_else(|| json!({}))),
-            Some(provider) => skip(format!("its inputs come from a provider of type {}: pipe the rendered resources into -", provider.str(&["spec", "type"]).unwrap_or("?"))),
+            Some(provider) if provider.str(&["spec", "type"]) == Some("Static") => {
+                inputs.push(provider.at(&["spec", "defaultValues"]).cloned().unwrap_or_else(|| json!({})));
+            }
+            Some(provider) => skip(format!(
+                "its inputs come from a provider of type {}: pipe the rendered resources into -",
+                provider.str(&["spec", "type"]).unwrap_or("?")
+            )),
             None => skip(format!("its input provider {name:?} is not in the input")),
         }
     }
@@ -29,14 +39,23 @@ pub(crate) fn expand(set: &Document, all: &[Document]) -> (Vec<Document>, Vec<Sk
         inputs.push(json!({}));
     }
     for input in &inputs {
-        let mut texts: Vec<String> = set.str(&["spec", "resourcesTemplate"]).map(str::to_owned).into_iter().collect();
-        texts.extend(set.at(&["spec", "resources"]).and_then(Value::as_array).into_iter().flatten().map(crate::yaml::emit));
+        let mut texts: Vec<String> =
+            set.str(&["spec", "resourcesTemplate"]).map(str::to_owned).into_iter().collect();
+        texts.extend(
+            set.at(&["spec", "resources"])
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .map(crate::yaml::emit),
+        );
         for text in texts {
             match template::render(&text, input) {
                 Ok(rendered) => {
                     for chunk in Stream::new(rendered.as_bytes(), &origin.file).flatten() {
                         match parse(&chunk.text, &origin) {
-                            Ok(value) if value.is_object() => out.push(Document { value, origin: origin.clone(), text: "".into() }),
+                            Ok(value) if value.is_object() => {
+                                out.push(Document { value, origin: origin.clone(), text: "".into() });
+                            }
                             Ok(_) => {}
                             Err(problem) => skip(format!("its template gives no YAML: {}", problem.message)),
                         }

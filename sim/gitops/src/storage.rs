@@ -56,7 +56,13 @@ impl Character {
             Some(Self::Nfs)
         } else if has("local") || has("hostpath") || has("host-path") {
             Some(Self::Hostpath)
-        } else if ["rbd", "longhorn", "nvme", "iscsi", "ebs", "disk", "block", "linstor", "mayastor", "topolvm", "csi.san"].iter().any(|part| has(part)) {
+        } else if [
+            "rbd", "longhorn", "nvme", "iscsi", "ebs", "disk", "block", "linstor", "mayastor", "topolvm",
+            "csi.san",
+        ]
+        .iter()
+        .any(|part| has(part))
+        {
             Some(Self::Rbd)
         } else {
             None
@@ -75,7 +81,10 @@ impl Character {
             (Self::Hostpath, true)
         } else if has("nfs") {
             (Self::Nfs, true)
-        } else if ["ceph", "rbd", "block", "longhorn", "nvme", "iscsi", "ssd", "linstor", "mayastor"].iter().any(|part| has(part)) {
+        } else if ["ceph", "rbd", "block", "longhorn", "nvme", "iscsi", "ssd", "linstor", "mayastor"]
+            .iter()
+            .any(|part| has(part))
+        {
             (Self::Rbd, true)
         } else {
             (Self::Rbd, false)
@@ -113,16 +122,31 @@ mod tests {
     #[test]
     fn the_classes_of_the_field_are_told_apart() {
         for (name, expected) in [
-            ("ceph-block", Character::Rbd), ("rook-ceph-block", Character::Rbd), ("ceph-filesystem", Character::Cephfs), ("csi-cephfs-config-sc", Character::Cephfs),
-            ("openebs-zfs-128k", Character::Zfs), ("openebs-hostpath", Character::Hostpath), ("local-hostpath", Character::Hostpath), ("dcsi-nfs", Character::Nfs),
-            ("scale-nvmeof", Character::Rbd), ("longhorn-snapshot", Character::Rbd), ("file", Character::Cephfs), ("block", Character::Rbd), ("ceph-ssd", Character::Rbd),
+            ("ceph-block", Character::Rbd),
+            ("rook-ceph-block", Character::Rbd),
+            ("ceph-filesystem", Character::Cephfs),
+            ("csi-cephfs-config-sc", Character::Cephfs),
+            ("openebs-zfs-128k", Character::Zfs),
+            ("openebs-hostpath", Character::Hostpath),
+            ("local-hostpath", Character::Hostpath),
+            ("dcsi-nfs", Character::Nfs),
+            ("scale-nvmeof", Character::Rbd),
+            ("longhorn-snapshot", Character::Rbd),
+            ("file", Character::Cephfs),
+            ("block", Character::Rbd),
+            ("ceph-ssd", Character::Rbd),
         ] {
             assert_eq!(Character::of_name(name), (expected, true), "{name}");
         }
         assert_eq!(Character::of_name("fast"), (Character::Rbd, false));
         for (driver, expected) in [
-            ("rook-ceph.rbd.csi.ceph.com", Some(Character::Rbd)), ("rook-ceph.cephfs.csi.ceph.com", Some(Character::Cephfs)), ("zfs.csi.openebs.io", Some(Character::Zfs)),
-            ("openebs.io/local", Some(Character::Hostpath)), ("rancher.io/local-path", Some(Character::Hostpath)), ("nfs.csi.k8s.io", Some(Character::Nfs)), ("example.org/x", None),
+            ("rook-ceph.rbd.csi.ceph.com", Some(Character::Rbd)),
+            ("rook-ceph.cephfs.csi.ceph.com", Some(Character::Cephfs)),
+            ("zfs.csi.openebs.io", Some(Character::Zfs)),
+            ("openebs.io/local", Some(Character::Hostpath)),
+            ("rancher.io/local-path", Some(Character::Hostpath)),
+            ("nfs.csi.k8s.io", Some(Character::Nfs)),
+            ("example.org/x", None),
         ] {
             assert_eq!(Character::of_driver(driver), expected, "{driver}");
         }
@@ -130,7 +154,15 @@ mod tests {
 
     #[test]
     fn quantities_are_bytes() {
-        for (text, expected) in [("5Gi", Some(5 << 30)), ("500Mi", Some(500 << 20)), ("1G", Some(1_000_000_000)), ("1.5Gi", Some(3 << 29)), ("1024", Some(1024)), ("x", None), ("5GB", None)] {
+        for (text, expected) in [
+            ("5Gi", Some(5 << 30)),
+            ("500Mi", Some(500 << 20)),
+            ("1G", Some(1_000_000_000)),
+            ("1.5Gi", Some(3 << 29)),
+            ("1024", Some(1024)),
+            ("x", None),
+            ("5GB", None),
+        ] {
             assert_eq!(bytes(text), expected, "{text}");
         }
     }

@@ -108,9 +108,12 @@ impl Parser<'_> {
             return self.close(value.len().to_string());
         }
         let name = self.name()?;
-        let operator = ["^^", "^", ",,", ",", "##", "#", "%%", "%", "//", "/#", "/%", "/", ":=", ":-", ":?", ":+", ":", "="]
-            .into_iter()
-            .find(|operator| self.take(operator));
+        let operator = [
+            "^^", "^", ",,", ",", "##", "#", "%%", "%", "//", "/#", "/%", "/", ":=", ":-", ":?", ":+", ":",
+            "=",
+        ]
+        .into_iter()
+        .find(|operator| self.take(operator));
         let Some(operator) = operator else {
             let value = self.value(&name, true);
             return self.close(value);
@@ -189,14 +192,13 @@ impl Parser<'_> {
 
     fn value(&mut self, name: &str, required: bool) -> String {
         self.out.asked.insert(name.to_owned());
-        match self.variables.get(name) {
-            Some(value) => value.clone(),
-            None => {
-                if required {
-                    self.out.unset.insert(name.to_owned());
-                }
-                String::new()
+        if let Some(value) = self.variables.get(name) {
+            value.clone()
+        } else {
+            if required {
+                self.out.unset.insert(name.to_owned());
             }
+            String::new()
         }
     }
 }
@@ -222,14 +224,16 @@ fn case(operator: &str, value: &str) -> String {
 /// Positions count bytes, as in the original; a cut inside a character moves to its start.
 fn slice(value: &str, position: &str, length: Option<&str>) -> String {
     let Ok(position) = position.trim().parse::<i64>() else { return value.to_owned() };
-    let total = value.len() as i64;
+    let total = i64::try_from(value.len()).unwrap_or(i64::MAX);
     let start = if position < 0 { (total + position).max(0) } else { position.min(total) };
     let end = match length.map(|text| text.trim().parse::<i64>()) {
         None => total,
         Some(Ok(length)) => (start + length).clamp(start, total),
         Some(Err(_)) => return value.to_owned(),
     };
-    let floor = |at: i64| (0..=usize::try_from(at).unwrap_or(0)).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
+    let floor = |at: i64| {
+        (0..=usize::try_from(at).unwrap_or(0)).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0)
+    };
     value[floor(start)..floor(end)].to_owned()
 }
 
@@ -246,7 +250,8 @@ fn trim(operator: &str, value: &str, pattern: &str) -> String {
     let glob: Vec<char> = pattern.chars().collect();
     let characters: Vec<char> = value.chars().collect();
     let count = characters.len();
-    let lengths: Box<dyn Iterator<Item = usize>> = if operator.len() == 2 { Box::new((1..=count).rev()) } else { Box::new(1..=count) };
+    let lengths: Box<dyn Iterator<Item = usize>> =
+        if operator.len() == 2 { Box::new((1..=count).rev()) } else { Box::new(1..=count) };
     for length in lengths {
         let (cut, kept) = if operator.starts_with('#') {
             characters.split_at(length)
@@ -267,7 +272,9 @@ fn matches(glob: &[char], text: &[char]) -> bool {
         None => text.is_empty(),
         Some(('*', rest)) => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
         Some(('?', rest)) => !text.is_empty() && matches(rest, &text[1..]),
-        Some(('\\', rest)) if !rest.is_empty() => text.first() == Some(&rest[0]) && matches(&rest[1..], &text[1..]),
+        Some(('\\', rest)) if !rest.is_empty() => {
+            text.first() == Some(&rest[0]) && matches(&rest[1..], &text[1..])
+        }
         Some((literal, rest)) => text.first() == Some(literal) && matches(rest, &text[1..]),
     }
 }
@@ -278,8 +285,16 @@ mod tests {
 
     fn variables() -> BTreeMap<String, String> {
         [
-            ("V", "abcdEFGH28ij"), ("UP", "ABC"), ("PATHNAME", "/home/bozo/ideas/thoughts.for.today"), ("Z", "abcABC123ABCabc"),
-            ("FILE", "bash.string.txt"), ("DIR", "path/to/file"), ("EMPTY", ""), ("D", "foo1"), ("DOMAIN", "a.example.org"), ("SLASH", "foo/bar/baz"),
+            ("V", "abcdEFGH28ij"),
+            ("UP", "ABC"),
+            ("PATHNAME", "/home/bozo/ideas/thoughts.for.today"),
+            ("Z", "abcABC123ABCabc"),
+            ("FILE", "bash.string.txt"),
+            ("DIR", "path/to/file"),
+            ("EMPTY", ""),
+            ("D", "foo1"),
+            ("DOMAIN", "a.example.org"),
+            ("SLASH", "foo/bar/baz"),
             ("IMAGE", "1.2.3@sha256:abcdrest"),
         ]
         .into_iter()
@@ -289,7 +304,11 @@ mod tests {
 
     #[track_caller]
     fn check(input: &str, expected: &str) {
-        assert_eq!(substitute(input, &variables()).map(|s| s.text), Ok(expected.to_owned()), "input {input:?}");
+        assert_eq!(
+            substitute(input, &variables()).map(|s| s.text),
+            Ok(expected.to_owned()),
+            "input {input:?}"
+        );
     }
 
     #[test]
@@ -361,7 +380,10 @@ mod tests {
 
     #[test]
     fn names_are_found_without_substituting() {
-        assert_eq!(names("${A} $${B} ${C:=${D}} $E ${#F}").into_iter().collect::<Vec<_>>(), ["A", "C", "D", "F"]);
+        assert_eq!(
+            names("${A} $${B} ${C:=${D}} $E ${#F}").into_iter().collect::<Vec<_>>(),
+            ["A", "C", "D", "F"]
+        );
     }
 
     proptest::proptest! {

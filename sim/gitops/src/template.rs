@@ -39,12 +39,16 @@ fn lex(text: &str) -> Result<Vec<Token>, String> {
         if trim_next {
             before = before.trim_start();
         }
-        if let Some(trimmed) = action.strip_prefix('-').filter(|trimmed| trimmed.starts_with(char::is_whitespace)) {
+        if let Some(trimmed) =
+            action.strip_prefix('-').filter(|trimmed| trimmed.starts_with(char::is_whitespace))
+        {
             action = trimmed;
             before = before.trim_end();
         }
         trim_next = false;
-        if let Some(trimmed) = action.strip_suffix('-').filter(|trimmed| trimmed.ends_with(char::is_whitespace)) {
+        if let Some(trimmed) =
+            action.strip_suffix('-').filter(|trimmed| trimmed.ends_with(char::is_whitespace))
+        {
             action = trimmed;
             trim_next = true;
         }
@@ -61,7 +65,13 @@ enum Node {
     Set(String, Vec<Vec<Term>>),
     If(Vec<(Vec<Vec<Term>>, Vec<Node>)>, Vec<Node>),
     With(Vec<Vec<Term>>, Vec<Node>, Vec<Node>),
-    Range { key: Option<String>, item: Option<String>, over: Vec<Vec<Term>>, body: Vec<Node>, empty: Vec<Node> },
+    Range {
+        key: Option<String>,
+        item: Option<String>,
+        over: Vec<Vec<Term>>,
+        body: Vec<Node>,
+        empty: Vec<Node>,
+    },
 }
 
 struct Blocks<'a> {
@@ -98,8 +108,13 @@ impl Blocks<'_> {
                     nodes.push(Node::With(over, body, empty));
                 }
                 "range" => {
-                    let (names, over) = rest.split_once(":=").map_or(("", rest), |(names, over)| (names, over));
-                    let names: Vec<String> = names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+                    let (names, over) =
+                        rest.split_once(":=").map_or(("", rest), |(names, over)| (names, over));
+                    let names: Vec<String> = names
+                        .split(',')
+                        .map(|name| name.trim().to_owned())
+                        .filter(|name| !name.is_empty())
+                        .collect();
                     let over = pipeline(over.trim())?;
                     let (body, stop) = self.block(&["else", "end"])?;
                     let empty = if stop == "else" { self.block(&["end"])?.0 } else { Vec::new() };
@@ -110,14 +125,23 @@ impl Blocks<'_> {
                     };
                     nodes.push(Node::Range { key, item, over, body, empty });
                 }
-                "define" | "template" | "block" | "break" | "continue" | "end" | "else" => return Err(format!("<< {action} >> is not understood")),
+                "define" | "template" | "block" | "break" | "continue" | "end" | "else" => {
+                    return Err(format!("<< {action} >> is not understood"));
+                }
                 _ if word.starts_with('$') && (rest.starts_with(":=") || rest.starts_with("= ")) => {
-                    nodes.push(Node::Set(word.to_owned(), pipeline(rest.trim_start_matches(':').trim_start_matches('=').trim())?));
+                    nodes.push(Node::Set(
+                        word.to_owned(),
+                        pipeline(rest.trim_start_matches(':').trim_start_matches('=').trim())?,
+                    ));
                 }
                 _ => nodes.push(Node::Show(pipeline(action)?)),
             }
         }
-        if stops.is_empty() { Ok((nodes, String::new())) } else { Err("a range, if or with has no end".to_owned()) }
+        if stops.is_empty() {
+            Ok((nodes, String::new()))
+        } else {
+            Err("a range, if or with has no end".to_owned())
+        }
     }
 
     fn conditional(&mut self, condition: &str) -> Result<Node, String> {
@@ -131,7 +155,7 @@ impl Blocks<'_> {
                 return Ok(Node::If(arms, Vec::new()));
             }
             match stop.strip_prefix("else").map(str::trim).and_then(|rest| rest.strip_prefix("if")) {
-                Some(next) => condition = next.trim().to_owned(),
+                Some(next) => next.trim().clone_into(&mut condition),
                 None => return Ok(Node::If(arms, self.block(&["end"])?.0)),
             }
         }
@@ -180,7 +204,8 @@ fn term(characters: &[char], at: &mut usize, whole: &str) -> Result<Term, String
         }
         characters[start..*at].iter().collect::<String>()
     };
-    let path = |text: &str| text.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let path =
+        |text: &str| text.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     match characters[*at] {
         '(' => {
             *at += 1;
@@ -203,7 +228,11 @@ fn term(characters: &[char], at: &mut usize, whole: &str) -> Result<Term, String
             }
             *at += 1;
             let text: String = characters[start..*at].iter().collect();
-            let value = if quote == '"' { serde_json::from_str(&text).map_err(|_| not_understood())? } else { json!(text[1..text.len() - 1]) };
+            let value = if quote == '"' {
+                serde_json::from_str(&text).map_err(|_| not_understood())?
+            } else {
+                json!(text[1..text.len() - 1])
+            };
             Ok(Term::Literal(value))
         }
         _ => {
@@ -265,7 +294,9 @@ impl Scope<'_> {
                 }
                 Node::Range { key, item, over, body, empty } => {
                     let pairs: Vec<(Value, Value)> = match self.eval(over)? {
-                        Value::Array(items) => items.into_iter().enumerate().map(|(at, item)| (json!(at), item)).collect(),
+                        Value::Array(items) => {
+                            items.into_iter().enumerate().map(|(at, item)| (json!(at), item)).collect()
+                        }
                         Value::Object(map) => map.into_iter().map(|(key, item)| (json!(key), item)).collect(),
                         Value::Null => Vec::new(),
                         other => return Err(format!("cannot range over {other}")),
@@ -307,7 +338,9 @@ impl Scope<'_> {
     }
 
     fn term(&self, term: &Term) -> Result<Value, String> {
-        let walk = |value: Value, path: &[String]| path.iter().fold(value, |value, key| value.get(key).cloned().unwrap_or_default());
+        let walk = |value: Value, path: &[String]| {
+            path.iter().fold(value, |value, key| value.get(key).cloned().unwrap_or_default())
+        };
         Ok(match term {
             Term::Literal(value) => value.clone(),
             Term::Group(stages, path) => walk(self.eval(stages)?, path),
@@ -357,7 +390,13 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
             Some(at) => from.get(usize::try_from(at).unwrap_or(usize::MAX)).cloned().unwrap_or_default(),
             None => from.get(show(key)).cloned().unwrap_or_default(),
         }),
-        "default" => if is_true(&value(1)) { value(1) } else { value(0) },
+        "default" => {
+            if is_true(&value(1)) {
+                value(1)
+            } else {
+                value(0)
+            }
+        }
         "printf" => json!(printf(&text(0), arguments.get(1..).unwrap_or_default())?),
         "print" => json!(arguments.iter().map(show).collect::<String>()),
         "quote" => json!(serde_json::to_string(&text(0)).unwrap_or_default()),
@@ -377,14 +416,34 @@ fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         "toYaml" => json!(crate::yaml::emit(&value(0)).trim_end()),
         "indent" => json!(indented(&value(0), &text(1))),
         "nindent" => json!(format!("\n{}", indented(&value(0), &text(1)))),
-        "len" => json!(value(0).as_array().map_or_else(|| value(0).as_object().map_or(text(0).len(), serde_json::Map::len), Vec::len)),
+        "len" => json!(
+            value(0)
+                .as_array()
+                .map_or_else(|| value(0).as_object().map_or(text(0).len(), serde_json::Map::len), Vec::len)
+        ),
         "list" => json!(arguments),
         "eq" => json!(arguments.iter().skip(1).any(|other| *other == value(0))),
         "ne" => json!(value(0) != value(1)),
         "not" => json!(!is_true(&value(0))),
-        "and" => arguments.iter().find(|argument| !is_true(argument)).or(arguments.last()).cloned().unwrap_or_default(),
-        "or" => arguments.iter().find(|argument| is_true(argument)).or(arguments.last()).cloned().unwrap_or_default(),
-        "ternary" => if is_true(&value(2)) { value(0) } else { value(1) },
+        "and" => arguments
+            .iter()
+            .find(|argument| !is_true(argument))
+            .or(arguments.last())
+            .cloned()
+            .unwrap_or_default(),
+        "or" => arguments
+            .iter()
+            .find(|argument| is_true(argument))
+            .or(arguments.last())
+            .cloned()
+            .unwrap_or_default(),
+        "ternary" => {
+            if is_true(&value(2)) {
+                value(0)
+            } else {
+                value(1)
+            }
+        }
         other => return Err(format!("the function {other} is not known here")),
     })
 }
@@ -401,7 +460,9 @@ fn printf(format: &str, arguments: &[Value]) -> Result<String, String> {
         match characters.next() {
             Some('%') => out.push('%'),
             Some('s' | 'v' | 'd') => out.push_str(&arguments.next().map(show).unwrap_or_default()),
-            Some('q') => out.push_str(&serde_json::to_string(&arguments.next().map(show).unwrap_or_default()).unwrap_or_default()),
+            Some('q') => out.push_str(
+                &serde_json::to_string(&arguments.next().map(show).unwrap_or_default()).unwrap_or_default(),
+            ),
             other => return Err(format!("printf's %{} is not known here", other.unwrap_or(' '))),
         }
     }
@@ -421,7 +482,10 @@ mod tests {
     #[test]
     fn what_resource_sets_write_is_rendered() {
         check("a << inputs.defaults.uid >> b", "a 568 b");
-        check("<<- range $app := inputs.apps >>\n- << $app.app >>: << get $app \"uid\" | default inputs.defaults.uid >>\n<<- end >>", "\n- plex: 1000\n- sonarr: 568");
+        check(
+            "<<- range $app := inputs.apps >>\n- << $app.app >>: << get $app \"uid\" | default inputs.defaults.uid >>\n<<- end >>",
+            "\n- plex: 1000\n- sonarr: 568",
+        );
         check("<< range $i, $a := inputs.apps >><< $i >><< .app >> << end >>", "0plex 1sonarr ");
         check("<< if get (index inputs.apps 0) \"uid\" >>y<< else >>n<< end >>", "y");
         check("<< if eq 1 2 >>a<< else if inputs.on >>b<< else >>c<< end >>", "b");
@@ -433,7 +497,13 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_named() {
-        for (template, part) in [("<< magic 1 >>", "magic"), ("<< range inputs.apps >>", "no end"), ("<< $nope >>", "$nope"), ("<< include \"x\" . >>", "include"), ("<< a", "no >>")] {
+        for (template, part) in [
+            ("<< magic 1 >>", "magic"),
+            ("<< range inputs.apps >>", "no end"),
+            ("<< $nope >>", "$nope"),
+            ("<< include \"x\" . >>", "include"),
+            ("<< a", "no >>"),
+        ] {
             let error = render(template, &json!({"apps": []})).unwrap_err();
             assert!(error.contains(part), "{template}: {error}");
         }

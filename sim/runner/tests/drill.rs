@@ -31,7 +31,12 @@ fn drill(path: &Path, flags: &[&str]) -> Drilled {
 }
 
 fn certificate<'a>(drilled: &'a Drilled, app: &str) -> &'a Certificate {
-    drilled.statement.certificates.iter().find(|certificate| certificate.app.ends_with(&format!("/{app}"))).unwrap_or_else(|| panic!("no certificate for {app}"))
+    drilled
+        .statement
+        .certificates
+        .iter()
+        .find(|certificate| certificate.app.ends_with(&format!("/{app}")))
+        .unwrap_or_else(|| panic!("no certificate for {app}"))
 }
 
 fn text(drilled: &Drilled) -> String {
@@ -43,7 +48,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &target) } else { std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap() }
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap();
+        }
     }
 }
 
@@ -77,8 +86,16 @@ fn a_sound_repository_comes_back_byte_for_byte() {
     for app in ["notes", "photos", "wiki"] {
         let certificate = certificate(&drilled, app);
         assert_eq!(certificate.verdict, Verdict::Protected, "{}", text(&drilled));
-        assert!(certificate.syncs >= 8 && certificate.claims[0].files > 40 && certificate.claims[0].rto_seconds.is_some(), "{certificate:#?}");
-        assert!(!certificate.claims[0].losses.is_empty(), "hard links are in the tree and the format cannot carry them");
+        assert!(
+            certificate.syncs >= 8
+                && certificate.claims[0].files > 40
+                && certificate.claims[0].rto_seconds.is_some(),
+            "{certificate:#?}"
+        );
+        assert!(
+            !certificate.claims[0].losses.is_empty(),
+            "hard links are in the tree and the format cannot carry them"
+        );
     }
     assert_eq!(certificate(&drilled, "photos").claims[0].rpo_worst_seconds / 3600, 6);
     for format in [Format::Json, Format::Markdown] {
@@ -102,51 +119,91 @@ fn a_broken_source_identity_flips_the_verdict() {
 
 #[test]
 fn a_broken_data_source_flips_the_verdict() {
-    let directory = broken(&home(), "kubernetes/components/kopia/claim.yaml", "name: ${APP}-dst", "name: ${APP}");
-    must_fail(directory.path(), "notes", &["ReplicationDestination/notes does not exist", "is to be filled by ReplicationDestination notes"]);
+    let directory =
+        broken(&home(), "kubernetes/components/kopia/claim.yaml", "name: ${APP}-dst", "name: ${APP}");
+    must_fail(
+        directory.path(),
+        "notes",
+        &["ReplicationDestination/notes does not exist", "is to be filled by ReplicationDestination notes"],
+    );
 }
 
 #[test]
 fn a_broken_password_flips_the_verdict() {
     let directory = broken(&home(), DESTINATION, "repository: ${APP}-kopia", "repository: ${APP}-restore");
-    let secret = std::fs::read_to_string(directory.path().join("kubernetes/components/kopia/secret.yaml")).unwrap();
-    let other = secret.replace("${APP}-kopia", "${APP}-restore").replace("{{ .KOPIA_PASSWORD }}", "{{ .OLD_PASSWORD }}");
-    std::fs::write(directory.path().join("kubernetes/components/kopia/secret.yaml"), format!("{secret}---\n{other}")).unwrap();
+    let secret =
+        std::fs::read_to_string(directory.path().join("kubernetes/components/kopia/secret.yaml")).unwrap();
+    let other = secret
+        .replace("${APP}-kopia", "${APP}-restore")
+        .replace("{{ .KOPIA_PASSWORD }}", "{{ .OLD_PASSWORD }}");
+    std::fs::write(
+        directory.path().join("kubernetes/components/kopia/secret.yaml"),
+        format!("{secret}---\n{other}"),
+    )
+    .unwrap();
     must_fail(directory.path(), "notes", &["password"]);
 }
 
 #[test]
 fn a_schedule_that_only_the_crd_accepts_flips_the_verdict() {
-    let directory = broken(&home(), "kubernetes/components/kopia/source.yaml", "${SCHEDULE:=0 * * * *}", "H 10 * * *");
+    let directory =
+        broken(&home(), "kubernetes/components/kopia/source.yaml", "${SCHEDULE:=0 * * * *}", "H 10 * * *");
     must_fail(directory.path(), "notes", &["the controller does not"]);
 }
 
 #[test]
 fn what_nobody_backs_up_fails_unless_it_is_accepted() {
-    let directory = broken(&home(), "kubernetes/components/kopia/kustomization.yaml", "  - ./source.yaml\n", "");
+    let directory =
+        broken(&home(), "kubernetes/components/kopia/kustomization.yaml", "  - ./source.yaml\n", "");
     let drilled = drill(directory.path(), &["--days", "1", "--app", "notes"]);
-    assert_eq!((certificate(&drilled, "notes").verdict, drilled.code), (Verdict::NotProtected, 13), "{}", text(&drilled));
+    assert_eq!(
+        (certificate(&drilled, "notes").verdict, drilled.code),
+        (Verdict::NotProtected, 13),
+        "{}",
+        text(&drilled)
+    );
     let accepted = |flag: &str| drill(directory.path(), &["--days", "1", "--app", "notes", "--accept", flag]);
     let drilled = accepted("office/notes=can be made again,until=2027-01-01");
-    assert_eq!((certificate(&drilled, "notes").verdict, drilled.code), (Verdict::Accepted, 0), "{}", text(&drilled));
+    assert_eq!(
+        (certificate(&drilled, "notes").verdict, drilled.code),
+        (Verdict::Accepted, 0),
+        "{}",
+        text(&drilled)
+    );
     let drilled = accepted("office/notes=can be made again,until=2026-01-01");
-    assert_eq!((certificate(&drilled, "notes").verdict, drilled.code), (Verdict::NotProtected, 13), "an acceptance that ran out accepts nothing");
+    assert_eq!(
+        (certificate(&drilled, "notes").verdict, drilled.code),
+        (Verdict::NotProtected, 13),
+        "an acceptance that ran out accepts nothing"
+    );
 }
 
 #[test]
 fn an_unset_variable_makes_an_app_unknown_by_name() {
-    let directory = broken(&home(), "kubernetes/components/kopia/claim.yaml", "${CLASS:=ceph-block}", "${CLUSTER_CLASS}");
+    let directory =
+        broken(&home(), "kubernetes/components/kopia/claim.yaml", "${CLASS:=ceph-block}", "${CLUSTER_CLASS}");
     let drilled = drill(directory.path(), &["--days", "1", "--app", "notes"]);
     let certificate = certificate(&drilled, "notes");
     assert_eq!((certificate.verdict, drilled.code), (Verdict::Unknown, 10));
-    assert!(certificate.because[0].contains("CLUSTER_CLASS") && certificate.because[0].contains("--set"), "{:?}", certificate.because);
+    assert!(
+        certificate.because[0].contains("CLUSTER_CLASS") && certificate.because[0].contains("--set"),
+        "{:?}",
+        certificate.because
+    );
 }
 
 #[test]
 fn yesterday_comes_back_when_it_is_asked_for() {
     let drilled = drill(&home(), &["--days", "2", "--app", "notes", "--as-of", "20h"]);
     assert_eq!(drilled.code, 0, "{}", text(&drilled));
-    assert!(certificate(&drilled, "notes").claims[0].moment.as_ref().is_some_and(|moment| moment.starts_with("2026-01-06T0")), "{:?}", certificate(&drilled, "notes").claims[0].moment);
+    assert!(
+        certificate(&drilled, "notes").claims[0]
+            .moment
+            .as_ref()
+            .is_some_and(|moment| moment.starts_with("2026-01-06T0")),
+        "{:?}",
+        certificate(&drilled, "notes").claims[0].moment
+    );
 }
 
 fn corpus() -> Option<PathBuf> {
@@ -159,7 +216,11 @@ fn corpus() -> Option<PathBuf> {
 fn is_restored(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_string_lossy();
     let model = read(vec![Input::Path(path.to_owned())], &Options::default()).unwrap();
-    let sound = model.apps.iter().find(|app| app.unknown.is_empty() && !app.sources.is_empty() && app.problems.iter().all(|problem| problem.severity < gitops::model::Severity::Error));
+    let sound = model.apps.iter().find(|app| {
+        app.unknown.is_empty()
+            && !app.sources.is_empty()
+            && app.problems.iter().all(|problem| problem.severity < gitops::model::Severity::Error)
+    });
     let Some(app) = sound else {
         println!("{name}: no app with a Kopia backup and a way back");
         return false;
@@ -176,7 +237,12 @@ fn repositories_of_the_corpus_are_drilled_to_restored_bytes() {
         println!("skipped: no corpus at ../shared/corpus and FIREDRILL_CORPUS is not set");
         return;
     };
-    let mut names: Vec<PathBuf> = std::fs::read_dir(&corpus).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut names: Vec<PathBuf> = std::fs::read_dir(&corpus)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
     names.sort();
     let next = AtomicUsize::new(0);
     let restored = AtomicUsize::new(0);
@@ -193,13 +259,33 @@ fn repositories_of_the_corpus_are_drilled_to_restored_bytes() {
     assert!(restored >= 12, "only {restored} repositories came back");
     let onedr0p = corpus.join("onedr0p__home-ops");
     let component = "kubernetes/components/volsync";
-    let directory = broken(&onedr0p, &format!("{component}/replicationdestination.yaml"), "    sourceIdentity:\n      sourceName: ${APP}\n", "");
+    let directory = broken(
+        &onedr0p,
+        &format!("{component}/replicationdestination.yaml"),
+        "    sourceIdentity:\n      sourceName: ${APP}\n",
+        "",
+    );
     must_fail(directory.path(), "default/sonarr", &["sonarr-dst@default:/data", "sonarr@default:/data"]);
-    let directory = broken(&onedr0p, &format!("{component}/pvc.yaml"), "name: ${APP}-dst", "name: ${APP}-other");
+    let directory =
+        broken(&onedr0p, &format!("{component}/pvc.yaml"), "name: ${APP}-dst", "name: ${APP}-other");
     must_fail(directory.path(), "default/sonarr", &["ReplicationDestination/sonarr-other does not exist"]);
-    let directory = broken(&onedr0p, &format!("{component}/replicationdestination.yaml"), "repository: ${APP}-volsync-secret", "repository: ${APP}-old");
-    let secret = std::fs::read_to_string(directory.path().join(component).join("externalsecret.yaml")).unwrap();
-    let other = secret.trim_start_matches("---\n").replace("${APP}-volsync", "${APP}-old").replace("${APP}-old-secret", "${APP}-old").replace("{{ .KOPIA_PASSWORD }}", "{{ .OTHER_PASSWORD }}");
-    std::fs::write(directory.path().join(component).join("externalsecret.yaml"), format!("{secret}---\n{other}")).unwrap();
+    let directory = broken(
+        &onedr0p,
+        &format!("{component}/replicationdestination.yaml"),
+        "repository: ${APP}-volsync-secret",
+        "repository: ${APP}-old",
+    );
+    let secret =
+        std::fs::read_to_string(directory.path().join(component).join("externalsecret.yaml")).unwrap();
+    let other = secret
+        .trim_start_matches("---\n")
+        .replace("${APP}-volsync", "${APP}-old")
+        .replace("${APP}-old-secret", "${APP}-old")
+        .replace("{{ .KOPIA_PASSWORD }}", "{{ .OTHER_PASSWORD }}");
+    std::fs::write(
+        directory.path().join(component).join("externalsecret.yaml"),
+        format!("{secret}---\n{other}"),
+    )
+    .unwrap();
     must_fail(directory.path(), "default/sonarr", &["password"]);
 }

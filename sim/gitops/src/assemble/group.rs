@@ -21,14 +21,26 @@ pub(crate) fn apps(placed: &[Placed], parts: Vec<Part>, secrets: &Secrets<'_>) -
     let mut by_identity = BTreeMap::<(String, String), usize>::new();
     for (index, part) in parts.iter().enumerate() {
         match part {
-            Part::Claim(at, claim) => join(&mut sets, &mut by_claim, (place(*at), claim.object.name.clone()), index),
+            Part::Claim(at, claim) => {
+                join(&mut sets, &mut by_claim, (place(*at), claim.object.name.clone()), index);
+            }
             Part::Source(at, source) => {
                 join(&mut sets, &mut by_claim, (place(*at), source.claim.clone()), index);
-                join(&mut sets, &mut by_identity, (placed[*at].cluster.clone(), source.identity.to_string()), index);
+                join(
+                    &mut sets,
+                    &mut by_identity,
+                    (placed[*at].cluster.clone(), source.identity.to_string()),
+                    index,
+                );
             }
             Part::Destination(at, destination) => {
                 join(&mut sets, &mut by_destination, (place(*at), destination.object.name.clone()), index);
-                join(&mut sets, &mut by_identity, (placed[*at].cluster.clone(), destination.identity.to_string()), index);
+                join(
+                    &mut sets,
+                    &mut by_identity,
+                    (placed[*at].cluster.clone(), destination.identity.to_string()),
+                    index,
+                );
                 if let Some(claim) = &destination.claim {
                     join(&mut sets, &mut by_claim, (place(*at), claim.clone()), index);
                 }
@@ -36,10 +48,11 @@ pub(crate) fn apps(placed: &[Placed], parts: Vec<Part>, secrets: &Secrets<'_>) -
         }
     }
     for (index, part) in parts.iter().enumerate() {
-        if let Part::Claim(at, claim) = part {
-            if let Some(destination) = claim.filled_by.as_ref().and_then(|name| by_destination.get(&(place(*at), name.clone()))) {
-                sets.join(index, *destination);
-            }
+        if let Part::Claim(at, claim) = part
+            && let Some(destination) =
+                claim.filled_by.as_ref().and_then(|name| by_destination.get(&(place(*at), name.clone())))
+        {
+            sets.join(index, *destination);
         }
     }
     // A destination that nothing refers to still belongs to the app that its Kustomization brings, if that is one.
@@ -55,11 +68,11 @@ pub(crate) fn apps(placed: &[Placed], parts: Vec<Part>, secrets: &Secrets<'_>) -
         }
     }
     for (index, part) in parts.iter().enumerate() {
-        if let (Part::Destination(..), Some(owner)) = (part, owner(part)) {
-            if let Some(roots) = by_owner.get(&owner).filter(|roots| roots.len() == 1) {
-                let root = *roots.first().unwrap_or(&index);
-                sets.join(index, root);
-            }
+        if let (Part::Destination(..), Some(owner)) = (part, owner(part))
+            && let Some(roots) = by_owner.get(&owner).filter(|roots| roots.len() == 1)
+        {
+            let root = *roots.first().unwrap_or(&index);
+            sets.join(index, root);
         }
     }
     let mut groups = BTreeMap::<usize, Vec<Part>>::new();
@@ -104,8 +117,14 @@ impl Sets {
     }
 }
 
-fn app(placed: &[Placed], group: Vec<Part>, owned: &BTreeMap<(crate::yaml::Origin, String), BTreeSet<usize>>, secrets: &Secrets<'_>) -> App {
-    let (mut claims, mut sources, mut destinations, mut at_all) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+fn app(
+    placed: &[Placed],
+    group: Vec<Part>,
+    owned: &BTreeMap<(crate::yaml::Origin, String), BTreeSet<usize>>,
+    secrets: &Secrets<'_>,
+) -> App {
+    let (mut claims, mut sources, mut destinations, mut at_all) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for part in group {
         match part {
             Part::Claim(at, claim) => {
@@ -124,19 +143,28 @@ fn app(placed: &[Placed], group: Vec<Part>, owned: &BTreeMap<(crate::yaml::Origi
     }
     let first = &placed[at_all[0]];
     let owner = at_all.iter().find_map(|at| placed[*at].owner.as_ref());
-    let alone = owner.filter(|owner| owned.get(&(owner.origin.clone(), owner.name.clone())).is_some_and(|roots| roots.len() == 1));
-    let name = alone.map(|owner| owner.name.clone()).unwrap_or_else(|| name(&claims, &sources, &destinations));
+    let alone = owner.filter(|owner| {
+        owned.get(&(owner.origin.clone(), owner.name.clone())).is_some_and(|roots| roots.len() == 1)
+    });
+    let name = alone.map_or_else(|| name(&claims, &sources, &destinations), |owner| owner.name.clone());
     let unknown: BTreeSet<Unknown> = at_all.iter().flat_map(|at| placed[*at].unknown.clone()).collect();
     let mut assumed = Vec::new();
-    let names = sources.iter().map(|source| (&source.object, &source.mover)).chain(destinations.iter().map(|destination| (&destination.object, &destination.mover)));
+    let names = sources
+        .iter()
+        .map(|source| (&source.object, &source.mover))
+        .chain(destinations.iter().map(|destination| (&destination.object, &destination.mover)));
     for (object, mover) in names {
-        if let Some(text) = secrets.assumed(&object.cluster, &object.namespace, &mover.repository) {
-            if !assumed.contains(text) {
-                assumed.push(text.clone());
-            }
+        if let Some(text) = secrets.assumed(&object.cluster, &object.namespace, &mover.repository)
+            && !assumed.contains(text)
+        {
+            assumed.push(text.clone());
         }
-        if secrets.peek(&object.cluster, &object.namespace, &mover.repository).is_some_and(|secret| secret.kind == SecretKind::Absent) {
-            let text = format!("nothing: Secret {}/{} is not in the input", object.namespace, mover.repository);
+        if secrets
+            .peek(&object.cluster, &object.namespace, &mover.repository)
+            .is_some_and(|secret| secret.kind == SecretKind::Absent)
+        {
+            let text =
+                format!("nothing: Secret {}/{} is not in the input", object.namespace, mover.repository);
             if !assumed.contains(&text) {
                 assumed.push(text);
             }
@@ -144,7 +172,10 @@ fn app(placed: &[Placed], group: Vec<Part>, owned: &BTreeMap<(crate::yaml::Origi
     }
     invent_claims(&mut claims, &sources, &destinations, &mut assumed);
     let by_chart = chart_user(placed, first, &claims);
-    let by_mover = sources.iter().find_map(|source| source.mover.writer).or_else(|| destinations.iter().find_map(|destination| destination.mover.writer));
+    let by_mover = sources
+        .iter()
+        .find_map(|source| source.mover.writer)
+        .or_else(|| destinations.iter().find_map(|destination| destination.mover.writer));
     assumed.retain(|text| !text.starts_with("nothing: "));
     App {
         key: Key { cluster: first.cluster.clone(), namespace: first.namespace.clone(), name },
@@ -169,14 +200,25 @@ fn name(claims: &[Claim], sources: &[Source], destinations: &[Destination]) -> S
 }
 
 /// A claim that a backup names but Git does not hold: a chart or an operator makes it.
-fn invent_claims(claims: &mut Vec<Claim>, sources: &[Source], destinations: &[Destination], assumed: &mut Vec<String>) {
+fn invent_claims(
+    claims: &mut Vec<Claim>,
+    sources: &[Source],
+    destinations: &[Destination],
+    assumed: &mut Vec<String>,
+) {
     for source in sources.iter().filter(|source| !source.claim.is_empty()) {
-        if claims.iter().any(|claim| claim.object.name == source.claim && claim.object.namespace == source.object.namespace) {
+        if claims.iter().any(|claim| {
+            claim.object.name == source.claim && claim.object.namespace == source.object.namespace
+        }) {
             continue;
         }
-        let capacity = destinations.iter().find_map(|destination| destination.capacity_bytes).unwrap_or(1 << 30);
+        let capacity =
+            destinations.iter().find_map(|destination| destination.capacity_bytes).unwrap_or(1 << 30);
         let class = source.mover.class.clone();
-        assumed.push(format!("claim {}/{} of {} bytes: {} names it and the input does not declare it", source.object.namespace, source.claim, capacity, source.object.name));
+        assumed.push(format!(
+            "claim {}/{} of {} bytes: {} names it and the input does not declare it",
+            source.object.namespace, source.claim, capacity, source.object.name
+        ));
         let mut object = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": source.claim, "namespace": source.object.namespace},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": capacity.to_string()}}}});
         if let Some(class) = &class {
@@ -198,11 +240,20 @@ fn invent_claims(claims: &mut Vec<Claim>, sources: &[Source], destinations: &[De
 fn chart_user(placed: &[Placed], first: &Placed, claims: &[Claim]) -> Option<crate::model::Writer> {
     placed
         .iter()
-        .filter(|item| item.document.kind() == "HelmRelease" && item.cluster == first.cluster && item.namespace == first.namespace)
+        .filter(|item| {
+            item.document.kind() == "HelmRelease"
+                && item.cluster == first.cluster
+                && item.namespace == first.namespace
+        })
         .find_map(|item| {
             let values = item.document.at(&["spec", "values"])?;
             let mounts = values.get("persistence").and_then(Value::as_object)?.iter().any(|(_, entry)| {
-                entry.get("existingClaim").and_then(Value::as_str).is_some_and(|name| claims.iter().any(|claim| claim.object.name == name || name == "{{ .Release.Name }}" && claim.object.name == item.document.name()))
+                entry.get("existingClaim").and_then(Value::as_str).is_some_and(|name| {
+                    claims.iter().any(|claim| {
+                        claim.object.name == name
+                            || name == "{{ .Release.Name }}" && claim.object.name == item.document.name()
+                    })
+                })
             });
             writer(values.pointer("/defaultPodOptions/securityContext").filter(|_| mounts))
         })

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 
 use crate::flux::{Owner, Rendered, Rendering};
 use crate::load::{Files, Options};
-use crate::model::{Class, Export, Location, Maintenance, Model, Object, Problem, Repository, Secret, SecretKind, Severity, SnapshotClass, Unread};
+use crate::model::{
+    Class, Export, Location, Maintenance, Model, Object, Problem, Repository, Secret, SecretKind, Severity,
+    SnapshotClass, Unread,
+};
 use crate::storage::Character;
 use crate::yaml::Document;
 use crate::{policy, resourceset, secret};
@@ -65,7 +68,11 @@ fn expand(rendering: &mut Rendering, model: &mut Model) {
         if rendered.document.is("fluxcd.controlplane.io", "ResourceSet") {
             let (documents, skipped) = resourceset::expand(&rendered.document, &all);
             model.skipped.extend(skipped);
-            out.extend(documents.into_iter().map(|document| Rendered { document, owner: None, unknown: rendered.unknown.clone() }));
+            out.extend(documents.into_iter().map(|document| Rendered {
+                document,
+                owner: None,
+                unknown: rendered.unknown.clone(),
+            }));
         } else {
             out.push(rendered);
         }
@@ -82,17 +89,36 @@ fn place(resources: Vec<Rendered>, model: &mut Model) -> Vec<Placed> {
         let mut namespace = document.namespace().to_owned();
         let scoped = matches!(
             document.kind(),
-            "PersistentVolumeClaim" | "ReplicationSource" | "ReplicationDestination" | "KopiaMaintenance" | "Secret" | "ConfigMap" | "ExternalSecret" | "HelmRelease" | "Deployment" | "StatefulSet"
+            "PersistentVolumeClaim"
+                | "ReplicationSource"
+                | "ReplicationDestination"
+                | "KopiaMaintenance"
+                | "Secret"
+                | "ConfigMap"
+                | "ExternalSecret"
+                | "HelmRelease"
+                | "Deployment"
+                | "StatefulSet"
         );
         if namespace.is_empty() && scoped {
-            namespace = owner.as_ref().map(|owner| owner.namespace.clone()).filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| "default".to_owned());
+            namespace = owner
+                .as_ref()
+                .map(|owner| owner.namespace.clone())
+                .filter(|namespace| !namespace.is_empty())
+                .unwrap_or_else(|| "default".to_owned());
             if let Some(owner) = &owner {
                 without.insert(owner.name.clone(), namespace.clone());
             }
             document.value["metadata"]["namespace"] = json!(namespace);
         }
         let whose = owner.as_ref().map(|owner| owner.origin.clone());
-        let key = (document.kind().to_owned(), namespace.clone(), document.name().to_owned(), document.origin.clone(), whose);
+        let key = (
+            document.kind().to_owned(),
+            namespace.clone(),
+            document.name().to_owned(),
+            document.origin.clone(),
+            whose,
+        );
         if document.value.is_object() && seen.insert(key) {
             placed.push(Placed { document, owner, unknown, cluster: String::new(), namespace });
         }
@@ -107,9 +133,21 @@ fn place(resources: Vec<Rendered>, model: &mut Model) -> Vec<Placed> {
 /// Gives resources of the same name different clusters when different Kustomizations bring them.
 fn name_clusters(placed: &mut [Placed]) {
     let mut owners = BTreeMap::<(String, String, String), BTreeSet<String>>::new();
-    for item in placed.iter().filter(|item| matches!(item.document.kind(), "PersistentVolumeClaim" | "ReplicationSource" | "ReplicationDestination")) {
+    for item in placed.iter().filter(|item| {
+        matches!(
+            item.document.kind(),
+            "PersistentVolumeClaim" | "ReplicationSource" | "ReplicationDestination"
+        )
+    }) {
         if let Some(owner) = &item.owner {
-            owners.entry((item.document.kind().to_owned(), item.namespace.clone(), item.document.name().to_owned())).or_default().insert(owner.origin.file.to_string());
+            owners
+                .entry((
+                    item.document.kind().to_owned(),
+                    item.namespace.clone(),
+                    item.document.name().to_owned(),
+                ))
+                .or_default()
+                .insert(owner.origin.file.to_string());
         }
     }
     // Two files that bring the same object differ first in the part of the path that names the cluster.
@@ -124,15 +162,24 @@ fn name_clusters(placed: &mut [Placed]) {
     for item in placed {
         if let Some(owner) = &item.owner {
             let file = owner.origin.file.to_string();
-            if let Some((_, at)) = split.iter().find(|(prefix, _)| file.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/') || prefix.is_empty())) {
-                item.cluster = file.split('/').nth(*at).unwrap_or_default().to_owned();
+            if let Some((_, at)) = split.iter().find(|(prefix, _)| {
+                file.strip_prefix(prefix.as_str())
+                    .is_some_and(|rest| rest.starts_with('/') || prefix.is_empty())
+            }) {
+                file.split('/').nth(*at).unwrap_or_default().clone_into(&mut item.cluster);
             }
         }
     }
 }
 
 pub(crate) fn object(item: &Placed) -> Object {
-    Object { cluster: item.cluster.clone(), namespace: item.namespace.clone(), name: item.document.name().to_owned(), origin: item.document.origin.clone(), object: item.document.value.clone() }
+    Object {
+        cluster: item.cluster.clone(),
+        namespace: item.namespace.clone(),
+        name: item.document.name().to_owned(),
+        origin: item.document.origin.clone(),
+        object: item.document.value.clone(),
+    }
 }
 
 /// Secrets by name, made usable when first asked for.
@@ -152,9 +199,17 @@ impl<'a> Secrets<'a> {
                 by_name.insert((item.cluster.clone(), item.namespace.clone(), name), &item.document);
             }
         }
-        let elsewhere = unreferenced.iter().filter_map(|document| Some((secret::makes(document)?, document))).collect();
-        let documents: Vec<&Document> = placed.iter().map(|item| &item.document).chain(unreferenced).collect();
-        Self { by_name, elsewhere, places: secret::places(&documents), used: BTreeMap::new(), assumed: BTreeMap::new() }
+        let elsewhere =
+            unreferenced.iter().filter_map(|document| Some((secret::makes(document)?, document))).collect();
+        let documents: Vec<&Document> =
+            placed.iter().map(|item| &item.document).chain(unreferenced).collect();
+        Self {
+            by_name,
+            elsewhere,
+            places: secret::places(&documents),
+            used: BTreeMap::new(),
+            assumed: BTreeMap::new(),
+        }
     }
 
     /// The Secret that a resource names, from its own namespace.
@@ -162,7 +217,10 @@ impl<'a> Secrets<'a> {
         let key = (cluster.to_owned(), namespace.to_owned(), name.to_owned());
         if !self.used.contains_key(&key) {
             // Resources of one cluster may come without owner: fall back to the nameless cluster.
-            let found = self.by_name.get(&key).or_else(|| self.by_name.get(&(String::new(), namespace.to_owned(), name.to_owned())));
+            let found = self
+                .by_name
+                .get(&key)
+                .or_else(|| self.by_name.get(&(String::new(), namespace.to_owned(), name.to_owned())));
             let secret = match (found, self.elsewhere.get(name)) {
                 (Some(document), _) => secret::of(document, name, namespace, cluster, &self.places),
                 (None, Some(document)) => {
@@ -192,19 +250,29 @@ impl<'a> Secrets<'a> {
 fn unread(item: &Placed, model: &mut Model) {
     let document = &item.document;
     let movers: Vec<String> = match (document.group(), document.kind()) {
-        ("volsync.backube", "ReplicationSource" | "ReplicationDestination") => ["restic", "rclone", "rsync", "rsyncTLS", "syncthing", "external"]
-            .into_iter()
-            .filter(|mover| document.at(&["spec", mover]).is_some())
-            .map(str::to_owned)
-            .collect(),
+        ("volsync.backube", "ReplicationSource" | "ReplicationDestination") => {
+            ["restic", "rclone", "rsync", "rsyncTLS", "syncthing", "external"]
+                .into_iter()
+                .filter(|mover| document.at(&["spec", mover]).is_some())
+                .map(str::to_owned)
+                .collect()
+        }
         ("kopiur.home-operations.com", _) => vec!["kopiur".to_owned()],
         ("velero.io", _) => vec!["velero".to_owned()],
         ("k8up.io", _) => vec!["k8up".to_owned()],
-        ("kyverno.io", "ClusterPolicy") if crate::yaml::emit(&document.value).contains("volsync") => vec!["kyverno".to_owned()],
+        ("kyverno.io", "ClusterPolicy") if crate::yaml::emit(&document.value).contains("volsync") => {
+            vec!["kyverno".to_owned()]
+        }
         _ => Vec::new(),
     };
     for mover in movers {
-        model.unread.push(Unread { title: document.title(), namespace: item.namespace.clone(), claim: document.str(&["spec", "sourcePVC"]).map(str::to_owned), mover, origin: document.origin.clone() });
+        model.unread.push(Unread {
+            title: document.title(),
+            namespace: item.namespace.clone(),
+            claim: document.str(&["spec", "sourcePVC"]).map(str::to_owned),
+            mover,
+            origin: document.origin.clone(),
+        });
     }
 }
 
@@ -213,7 +281,9 @@ fn policies(placed: &[Placed]) -> Vec<crate::model::Policy> {
         .iter()
         .filter_map(|item| {
             let bound = placed.iter().any(|other| {
-                other.document.kind() == "MutatingAdmissionPolicyBinding" && other.cluster == item.cluster && other.document.str(&["spec", "policyName"]) == Some(item.document.name())
+                other.document.kind() == "MutatingAdmissionPolicyBinding"
+                    && other.cluster == item.cluster
+                    && other.document.str(&["spec", "policyName"]) == Some(item.document.name())
             });
             policy::read(&item.document, &item.cluster, bound)
         })
@@ -230,8 +300,12 @@ fn maintenance(context: &mut read::Context<'_, '_>) -> Vec<Maintenance> {
         found.push(Maintenance {
             object: object(item),
             repository,
-            schedule: document.str(&["spec", "trigger", "schedule"]).or(document.str(&["spec", "schedule"])).map(str::to_owned),
-            active: document.at(&["spec", "enabled"]) != Some(&json!(false)) && document.at(&["spec", "suspend"]) != Some(&json!(true)),
+            schedule: document
+                .str(&["spec", "trigger", "schedule"])
+                .or(document.str(&["spec", "schedule"]))
+                .map(str::to_owned),
+            active: document.at(&["spec", "enabled"]) != Some(&json!(false))
+                && document.at(&["spec", "suspend"]) != Some(&json!(true)),
             exports,
             location,
         });
@@ -241,7 +315,12 @@ fn maintenance(context: &mut read::Context<'_, '_>) -> Vec<Maintenance> {
 
 fn keep_named_config_maps(model: &mut Model) {
     let mut named = BTreeSet::new();
-    for kopia in model.apps.iter().flat_map(|app| app.sources.iter().map(|source| &source.object).chain(app.destinations.iter().map(|destination| &destination.object))) {
+    for kopia in model.apps.iter().flat_map(|app| {
+        app.sources
+            .iter()
+            .map(|source| &source.object)
+            .chain(app.destinations.iter().map(|destination| &destination.object))
+    }) {
         for pointer in ["/spec/kopia/policyConfig/configMapName", "/spec/kopia/customCA/configMapName"] {
             if let Some(name) = kopia.object.pointer(pointer).and_then(Value::as_str) {
                 named.insert((kopia.namespace.clone(), name.to_owned()));
@@ -258,20 +337,30 @@ fn classes(placed: &[Placed], model: &mut Model, options: &Options) {
     // What an unknown app names may be a variable's text.
     for app in model.apps.iter().filter(|app| app.unknown.is_empty()) {
         names.extend(app.claims.iter().filter_map(|claim| claim.class.clone()));
-        let kopias = app.sources.iter().map(|source| &source.object.object).chain(app.destinations.iter().map(|destination| &destination.object.object));
+        let kopias = app
+            .sources
+            .iter()
+            .map(|source| &source.object.object)
+            .chain(app.destinations.iter().map(|destination| &destination.object.object));
         for kopia in kopias.filter_map(|object| object.pointer("/spec/kopia")) {
             let text = |key: &str| kopia.get(key).and_then(Value::as_str).map(str::to_owned);
             names.extend(text("storageClassName"));
             names.extend(text("cacheStorageClassName"));
             if let Some(snapshot) = text("volumeSnapshotClassName") {
-                let volume = text("storageClassName").or_else(|| app.claims.iter().find_map(|claim| claim.class.clone())).unwrap_or_default();
+                let volume = text("storageClassName")
+                    .or_else(|| app.claims.iter().find_map(|claim| claim.class.clone()))
+                    .unwrap_or_default();
                 snapshots.entry(snapshot).or_insert(volume);
             }
         }
     }
-    names.extend(model.maintenance.iter().filter_map(|maintenance| maintenance.object.object.pointer("/spec/cacheStorageClassName")?.as_str().map(str::to_owned)));
+    names.extend(model.maintenance.iter().filter_map(|maintenance| {
+        maintenance.object.object.pointer("/spec/cacheStorageClassName")?.as_str().map(str::to_owned)
+    }));
     for name in names.into_iter().filter(|name| !name.is_empty()) {
-        let declared = placed.iter().find(|item| item.document.is("storage.k8s.io", "StorageClass") && item.document.name() == name);
+        let declared = placed
+            .iter()
+            .find(|item| item.document.is("storage.k8s.io", "StorageClass") && item.document.name() == name);
         let provisioner = declared.and_then(|item| item.document.str(&["provisioner"]));
         let (character, reason, assumed) = if let Some(character) = options.classes.get(&name) {
             (*character, "said on the command line".to_owned(), false)
@@ -279,14 +368,22 @@ fn classes(placed: &[Placed], model: &mut Model, options: &Options) {
             (character, format!("by its provisioner {}", provisioner.unwrap_or_default()), false)
         } else {
             let (character, known) = Character::of_name(&name);
-            (character, if known { "by its name".to_owned() } else { "its name tells nothing".to_owned() }, true)
+            (
+                character,
+                if known { "by its name".to_owned() } else { "its name tells nothing".to_owned() },
+                true,
+            )
         };
         model.classes.push(Class { name, character, reason, assumed });
     }
     for (name, volume) in snapshots {
-        let declared = placed.iter().find(|item| item.document.is("snapshot.storage.k8s.io", "VolumeSnapshotClass") && item.document.name() == name);
+        let declared = placed.iter().find(|item| {
+            item.document.is("snapshot.storage.k8s.io", "VolumeSnapshotClass") && item.document.name() == name
+        });
         let driver = declared.and_then(|item| item.document.str(&["driver"])).and_then(Character::of_driver);
-        let character = driver.or_else(|| model.classes.iter().find(|class| class.name == volume).map(|class| class.character)).unwrap_or_else(|| Character::of_name(&name).0);
+        let character = driver
+            .or_else(|| model.classes.iter().find(|class| class.name == volume).map(|class| class.character))
+            .unwrap_or_else(|| Character::of_name(&name).0);
         model.snapshot_classes.push(SnapshotClass { name, character, assumed: driver.is_none() });
     }
 }
@@ -295,7 +392,11 @@ fn classes(placed: &[Placed], model: &mut Model, options: &Options) {
 fn repositories(model: &mut Model) {
     let mut found = BTreeMap::<(String, Location), (BTreeSet<String>, BTreeSet<String>)>::new();
     for app in &model.apps {
-        let movers = app.sources.iter().map(|source| (&source.mover, &source.object)).chain(app.destinations.iter().map(|destination| (&destination.mover, &destination.object)));
+        let movers = app
+            .sources
+            .iter()
+            .map(|source| (&source.mover, &source.object))
+            .chain(app.destinations.iter().map(|destination| (&destination.mover, &destination.object)));
         for (mover, object) in movers {
             if let Some(location) = &mover.location {
                 let entry = found.entry((object.cluster.clone(), location.clone())).or_default();
@@ -307,21 +408,52 @@ fn repositories(model: &mut Model) {
     model.repositories = found
         .into_iter()
         .enumerate()
-        .map(|(id, ((cluster, location), (secrets, passwords)))| Repository { id, cluster, location, secrets: secrets.into_iter().collect(), one_password: passwords.len() < 2 })
+        .map(|(id, ((cluster, location), (secrets, passwords)))| Repository {
+            id,
+            cluster,
+            location,
+            secrets: secrets.into_iter().collect(),
+            one_password: passwords.len() < 2,
+        })
         .collect();
 }
 
 fn assumptions(model: &mut Model) {
-    let classes = model.classes.iter().filter(|class| class.assumed).map(|class| format!("storage class {} is {} ({}; --class {}=… says otherwise)", class.name, class.character.word(), class.reason, class.name));
-    let snapshots = model.snapshot_classes.iter().filter(|class| class.assumed).map(|class| format!("snapshot class {} cuts snapshots of {} volumes", class.name, class.character.word()));
-    let exports: BTreeSet<Export> = model.apps.iter().flat_map(|app| app.sources.iter().flat_map(|source| source.mover.exports.clone())).collect();
-    let exports = exports.into_iter().map(|export| format!("NFS export {}:{} exists, is writable by the movers and keeps what it is given", export.server, export.path));
+    let classes = model.classes.iter().filter(|class| class.assumed).map(|class| {
+        format!(
+            "storage class {} is {} ({}; --class {}=… says otherwise)",
+            class.name,
+            class.character.word(),
+            class.reason,
+            class.name
+        )
+    });
+    let snapshots = model.snapshot_classes.iter().filter(|class| class.assumed).map(|class| {
+        format!("snapshot class {} cuts snapshots of {} volumes", class.name, class.character.word())
+    });
+    let exports: BTreeSet<Export> = model
+        .apps
+        .iter()
+        .flat_map(|app| app.sources.iter().flat_map(|source| source.mover.exports.clone()))
+        .collect();
+    let exports = exports.into_iter().map(|export| {
+        format!(
+            "NFS export {}:{} exists, is writable by the movers and keeps what it is given",
+            export.server, export.path
+        )
+    });
     let stand_ins = model.secrets.iter().filter(|secret| !secret.invented.is_empty()).map(|secret| {
-        format!("values of {} in Secret {}/{}: stand-ins ({})", secret.invented.join(", "), secret.object.namespace, secret.object.name, match secret.kind {
-            SecretKind::External => "from a secret store",
-            SecretKind::Encrypted => "encrypted in Git",
-            SecretKind::Plain | SecretKind::Absent => "invented",
-        })
+        format!(
+            "values of {} in Secret {}/{}: stand-ins ({})",
+            secret.invented.join(", "),
+            secret.object.namespace,
+            secret.object.name,
+            match secret.kind {
+                SecretKind::External => "from a secret store",
+                SecretKind::Encrypted => "encrypted in Git",
+                SecretKind::Plain | SecretKind::Absent => "invented",
+            }
+        )
     });
     let mut all: Vec<String> = classes.chain(snapshots).chain(exports).chain(stand_ins).collect();
     model.assumed.append(&mut all);

@@ -29,9 +29,20 @@ pub(crate) fn parts(context: &mut Context<'_, '_>, problems: &mut Vec<Problem>) 
     for at in 0..context.placed.len() {
         let item = &context.placed[at];
         let document = &item.document;
-        if !document.value.get("spec").is_some_and(Value::is_object) && matches!(document.kind(), "PersistentVolumeClaim" | "ReplicationSource" | "ReplicationDestination") {
+        if !document.value.get("spec").is_some_and(Value::is_object)
+            && matches!(
+                document.kind(),
+                "PersistentVolumeClaim" | "ReplicationSource" | "ReplicationDestination"
+            )
+        {
             problems.push(
-                Problem::new("wrong-type", Severity::Broken, format!("{} has no spec that is a mapping", document.title()), "write its spec; the API server refuses it").at(document.line_of(&["spec"])),
+                Problem::new(
+                    "wrong-type",
+                    Severity::Broken,
+                    format!("{} has no spec that is a mapping", document.title()),
+                    "write its spec; the API server refuses it",
+                )
+                .at(document.line_of(&["spec"])),
             );
             continue;
         }
@@ -52,7 +63,13 @@ pub(crate) fn parts(context: &mut Context<'_, '_>, problems: &mut Vec<Problem>) 
 }
 
 fn strings(value: Option<&Value>) -> Vec<String> {
-    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A quantity written as text or as a number.
@@ -76,7 +93,9 @@ fn claim(item: &Placed) -> Claim {
         class: document.str(&["spec", "storageClassName"]).map(str::to_owned),
         access_modes: strings(document.at(&["spec", "accessModes"])),
         filled_by,
-        copy_trigger: document.str(&["metadata", "annotations", "volsync.backube/use-copy-trigger"]).is_some(),
+        copy_trigger: document
+            .str(&["metadata", "annotations", "volsync.backube/use-copy-trigger"])
+            .is_some(),
         declared: true,
     }
 }
@@ -84,10 +103,18 @@ fn claim(item: &Placed) -> Claim {
 /// NFS exports of `moverVolumes`.
 pub(crate) fn exports(kopia: Option<&Value>) -> Vec<Export> {
     let mut found = Vec::new();
-    for volume in kopia.and_then(|kopia| kopia.get("moverVolumes")).and_then(Value::as_array).into_iter().flatten() {
+    for volume in
+        kopia.and_then(|kopia| kopia.get("moverVolumes")).and_then(Value::as_array).into_iter().flatten()
+    {
         let text = |pointer: &str| volume.pointer(pointer).and_then(Value::as_str);
-        if let (Some(server), Some(path), Some(at)) = (text("/volumeSource/nfs/server"), text("/volumeSource/nfs/path"), text("/mountPath")) {
-            found.push(Export { server: server.to_owned(), path: path.to_owned(), mounted_at: format!("/mnt/{at}") });
+        if let (Some(server), Some(path), Some(at)) =
+            (text("/volumeSource/nfs/server"), text("/volumeSource/nfs/path"), text("/mountPath"))
+        {
+            found.push(Export {
+                server: server.to_owned(),
+                path: path.to_owned(),
+                mounted_at: format!("/mnt/{at}"),
+            });
         }
     }
     found
@@ -102,12 +129,23 @@ pub(crate) fn writer(security: Option<&Value>) -> Option<Writer> {
 }
 
 /// Where a mover's repository stands, and the password for it.
-pub(crate) fn locate(context: &mut Context<'_, '_>, item: &Placed, repository: &str, exports: &[Export], job: &str) -> (Option<Location>, Option<String>) {
+pub(crate) fn locate(
+    context: &mut Context<'_, '_>,
+    item: &Placed,
+    repository: &str,
+    exports: &[Export],
+    job: &str,
+) -> (Option<Location>, Option<String>) {
     if repository.is_empty() {
         return (None, None);
     }
-    let mut mounts: Vec<(String, String, String)> = exports.iter().map(|export| (export.mounted_at.clone(), export.server.clone(), export.path.clone())).collect();
-    for policy in context.policies.iter().filter(|policy| policy.object.cluster == item.cluster || policy.object.cluster.is_empty() || item.cluster.is_empty()) {
+    let mut mounts: Vec<(String, String, String)> = exports
+        .iter()
+        .map(|export| (export.mounted_at.clone(), export.server.clone(), export.path.clone()))
+        .collect();
+    for policy in context.policies.iter().filter(|policy| {
+        policy.object.cluster == item.cluster || policy.object.cluster.is_empty() || item.cluster.is_empty()
+    }) {
         if let Some(mount) = policy.mounts.as_ref().filter(|_| policy.is_for(job)) {
             mounts.push((mount.mounted_at.clone(), mount.server.clone(), mount.path.clone()));
         }
@@ -116,7 +154,13 @@ pub(crate) fn locate(context: &mut Context<'_, '_>, item: &Placed, repository: &
     (crate::secret::location(&secret.values, &mounts), secret.values.get("KOPIA_PASSWORD").cloned())
 }
 
-fn mover(context: &mut Context<'_, '_>, item: &Placed, kopia: &Value, repository: String, job: &str) -> Mover {
+fn mover(
+    context: &mut Context<'_, '_>,
+    item: &Placed,
+    kopia: &Value,
+    repository: String,
+    job: &str,
+) -> Mover {
     let text = |key: &str| kopia.get(key).and_then(Value::as_str).map(str::to_owned);
     let exports = exports(Some(kopia));
     let (location, password) = locate(context, item, &repository, &exports, job);
@@ -137,7 +181,13 @@ fn source(context: &mut Context<'_, '_>, at: usize) -> Source {
     let document = &item.document;
     let kopia = document.at(&["spec", "kopia"]).cloned().unwrap_or_default();
     let text = |path: &[&str]| document.str(path).map(str::to_owned).filter(|text| !text.is_empty());
-    let retain: BTreeMap<String, i64> = kopia.get("retain").and_then(Value::as_object).into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_i64()?))).collect();
+    let retain: BTreeMap<String, i64> = kopia
+        .get("retain")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_i64()?)))
+        .collect();
     let repository = kopia.get("repository").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mover = mover(context, item, &kopia, repository, "volsync-src-");
     Source {
@@ -160,7 +210,12 @@ fn destination(context: &mut Context<'_, '_>, at: usize) -> Destination {
     let find = |namespace: &str, name: &str| {
         placed
             .iter()
-            .find(|other| other.document.is("volsync.backube", "ReplicationSource") && other.cluster == item.cluster && other.namespace == namespace && other.document.name() == name)
+            .find(|other| {
+                other.document.is("volsync.backube", "ReplicationSource")
+                    && other.cluster == item.cluster
+                    && other.namespace == namespace
+                    && other.document.name() == name
+            })
             .and_then(|other| other.document.at(&["spec", "kopia"]).cloned())
     };
     let (identity, repository) = identity::of_destination(document.name(), &item.namespace, &kopia, &find);

@@ -24,23 +24,38 @@ static SCHEMAS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
 
 pub(super) fn check(model: &Model, findings: &mut Findings) {
     for (index, app) in super::known(model) {
-        let objects = app.sources.iter().map(|source| ("ReplicationSource", &source.object)).chain(app.destinations.iter().map(|destination| ("ReplicationDestination", &destination.object)));
+        let objects = app.sources.iter().map(|source| ("ReplicationSource", &source.object)).chain(
+            app.destinations.iter().map(|destination| ("ReplicationDestination", &destination.object)),
+        );
         for (kind, object) in objects {
             findings.extend(of(kind, object).into_iter().map(|problem| (Some(index), problem)));
         }
     }
     for maintenance in &model.maintenance {
-        findings.extend(of("KopiaMaintenance", &maintenance.object).into_iter().map(|problem| (None, problem)));
+        findings
+            .extend(of("KopiaMaintenance", &maintenance.object).into_iter().map(|problem| (None, problem)));
     }
 }
 
 fn of(kind: &str, object: &Object) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let (Some((_, schema)), Some(spec)) = (SCHEMAS.iter().find(|(name, _)| name == kind), object.object.get("spec")) {
-        walk(spec, schema.pointer("/properties/spec").unwrap_or(&Value::Null), "spec", &mut |path, message, severity, cure| {
-            let problem = Problem::new("unknown-field", severity, format!("{kind}/{}: {path} {message}", object.name), cure);
-            problems.push(problem.at(object.origin.clone()));
-        });
+    if let (Some((_, schema)), Some(spec)) =
+        (SCHEMAS.iter().find(|(name, _)| name == kind), object.object.get("spec"))
+    {
+        walk(
+            spec,
+            schema.pointer("/properties/spec").unwrap_or(&Value::Null),
+            "spec",
+            &mut |path, message, severity, cure| {
+                let problem = Problem::new(
+                    "unknown-field",
+                    severity,
+                    format!("{kind}/{}: {path} {message}", object.name),
+                    cure,
+                );
+                problems.push(problem.at(object.origin.clone()));
+            },
+        );
     }
     problems
 }
@@ -62,29 +77,47 @@ fn walk(value: &Value, schema: &Value, path: &str, report: &mut dyn FnMut(&str, 
         _ => true,
     };
     if !fits && !either {
-        report(path, format!("is {value}, and must be of type {wanted}: the API server refuses the object"), Severity::Error, format!("write a {wanted}"));
+        report(
+            path,
+            format!("is {value}, and must be of type {wanted}: the API server refuses the object"),
+            Severity::Error,
+            format!("write a {wanted}"),
+        );
         return;
     }
-    if let (Some(allowed), Some(_)) = (schema.get("enum").and_then(Value::as_array), value.as_str()) {
-        if !allowed.contains(value) {
-            let words: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
-            report(path, format!("is {value}: the API server refuses the object"), Severity::Error, format!("use one of {}", words.join(", ")));
-        }
+    if let (Some(allowed), Some(_)) = (schema.get("enum").and_then(Value::as_array), value.as_str())
+        && !allowed.contains(value)
+    {
+        let words: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
+        report(
+            path,
+            format!("is {value}: the API server refuses the object"),
+            Severity::Error,
+            format!("use one of {}", words.join(", ")),
+        );
     }
-    if let (Some(map), Some(known)) = (value.as_object(), schema.get("properties").and_then(Value::as_object)) {
+    if let (Some(map), Some(known)) = (value.as_object(), schema.get("properties").and_then(Value::as_object))
+    {
         for (key, inner) in map {
             let path = format!("{path}.{key}");
             match known.get(key) {
                 Some(schema) => walk(inner, schema, &path, report),
                 None if any => {}
-                None => report(&path, "is not a field: the API server drops it".into(), Severity::Warning, near(key, known.keys().map(String::as_str))),
+                None => report(
+                    &path,
+                    "is not a field: the API server drops it".into(),
+                    Severity::Warning,
+                    near(key, known.keys().map(String::as_str)),
+                ),
             }
         }
     } else if let (Some(items), Some(schema)) = (value.as_array(), schema.get("items")) {
         for (at, item) in items.iter().enumerate() {
             walk(item, schema, &format!("{path}[{at}]"), report);
         }
-    } else if let (Some(map), Some(schema)) = (value.as_object(), schema.get("additionalProperties").filter(|schema| schema.is_object())) {
+    } else if let (Some(map), Some(schema)) =
+        (value.as_object(), schema.get("additionalProperties").filter(|schema| schema.is_object()))
+    {
         for (key, item) in map {
             walk(item, schema, &format!("{path}.{key}"), report);
         }

@@ -10,23 +10,48 @@ fn verdict(object: &Object, schedule: &str, descriptors: bool) -> Option<Problem
     } else if !descriptors && schedule.starts_with('@') {
         format!("{}: KopiaMaintenance's parser knows no {schedule:?}", object.name)
     } else {
-        format!("{}: the API server takes the schedule {schedule:?} and the controller does not: {}", object.name, parser_accepts(schedule).err()?)
+        format!(
+            "{}: the API server takes the schedule {schedule:?} and the controller does not: {}",
+            object.name,
+            parser_accepts(schedule).err()?
+        )
     };
-    Some(Problem::new("schedule-not-parsed", Severity::Error, message, "write five fields of numbers, such as 0 * * * *").at(object.origin.clone()))
+    Some(
+        Problem::new(
+            "schedule-not-parsed",
+            Severity::Error,
+            message,
+            "write five fields of numbers, such as 0 * * * *",
+        )
+        .at(object.origin.clone()),
+    )
 }
 
 pub(super) fn check(model: &Model, findings: &mut Findings) {
     for (index, app) in known(model) {
-        let all = app.sources.iter().map(|source| (&source.object, &source.schedule)).chain(app.destinations.iter().map(|destination| (&destination.object, &destination.schedule)));
+        let all =
+            app.sources.iter().map(|source| (&source.object, &source.schedule)).chain(
+                app.destinations.iter().map(|destination| (&destination.object, &destination.schedule)),
+            );
         for (object, schedule) in all {
             if let Some(problem) = schedule.as_deref().and_then(|schedule| verdict(object, schedule, true)) {
                 let origin = problem.origin.clone().unwrap_or_else(|| object.origin.clone());
-                find(findings, index, origin, "schedule-not-parsed", problem.severity, problem.message, problem.cure);
+                find(
+                    findings,
+                    index,
+                    origin,
+                    "schedule-not-parsed",
+                    problem.severity,
+                    problem.message,
+                    problem.cure,
+                );
             }
         }
     }
     for maintenance in &model.maintenance {
-        if let Some(problem) = maintenance.schedule.as_deref().and_then(|schedule| verdict(&maintenance.object, schedule, false)) {
+        if let Some(problem) =
+            maintenance.schedule.as_deref().and_then(|schedule| verdict(&maintenance.object, schedule, false))
+        {
             findings.push((None, problem));
         }
     }

@@ -31,14 +31,54 @@ pub(super) struct Overlay {
 
 /// Fields of a kustomization that this builder knows, or that cannot change what backups see.
 const KNOWN: &[&str] = &[
-    "apiVersion", "kind", "metadata", "resources", "components", "bases", "namespace", "namePrefix", "nameSuffix", "commonLabels", "labels", "commonAnnotations", "patches",
-    "patchesStrategicMerge", "patchesJson6902", "configMapGenerator", "secretGenerator", "generatorOptions", "images", "replicas", "configurations", "crds", "openapi", "buildMetadata", "sortOptions",
+    "apiVersion",
+    "kind",
+    "metadata",
+    "resources",
+    "components",
+    "bases",
+    "namespace",
+    "namePrefix",
+    "nameSuffix",
+    "commonLabels",
+    "labels",
+    "commonAnnotations",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+    "images",
+    "replicas",
+    "configurations",
+    "crds",
+    "openapi",
+    "buildMetadata",
+    "sortOptions",
 ];
 
 /// Kinds without a namespace, as far as they meet a namespace transformer in such repositories.
 const CLUSTER_SCOPED: &[&str] = &[
-    "Namespace", "StorageClass", "VolumeSnapshotClass", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "MutatingAdmissionPolicy",
-    "MutatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ClusterSecretStore", "ClusterPolicy", "PriorityClass", "ClusterIssuer", "ClusterRepository", "IngressClass", "GatewayClass", "ClusterExternalSecret",
+    "Namespace",
+    "StorageClass",
+    "VolumeSnapshotClass",
+    "PersistentVolume",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ClusterSecretStore",
+    "ClusterPolicy",
+    "PriorityClass",
+    "ClusterIssuer",
+    "ClusterRepository",
+    "IngressClass",
+    "GatewayClass",
+    "ClusterExternalSecret",
 ];
 
 pub(super) struct Builder<'a> {
@@ -81,7 +121,7 @@ impl<'a> Builder<'a> {
     /// The kustomization of a directory; its `kind` may be left out, so it is read by name.
     pub(super) fn kustomization_value(&mut self, directory: &Path) -> Option<Value> {
         let file = Files::kustomization(directory)?;
-        let text = self.files.text(&file)?;
+        let text = Files::text(&file)?;
         let name = file.display().to_string();
         let chunk = Stream::new(text.as_bytes(), &name).next()?.ok()?;
         match parse(&chunk.text, &chunk.origin) {
@@ -96,25 +136,37 @@ impl<'a> Builder<'a> {
     /// Builds a directory under an overlay.
     pub(super) fn build(&mut self, directory: &Path, overlay: &Overlay) -> Vec<Document> {
         let file = Files::kustomization(directory);
-        let origin = Origin::new(&file.clone().unwrap_or_else(|| directory.join("kustomization.yaml")).display().to_string(), 1);
+        let origin = Origin::new(
+            &file.clone().unwrap_or_else(|| directory.join("kustomization.yaml")).display().to_string(),
+            1,
+        );
         let mut kustomization = match (&file, overlay.generate) {
             (Some(_), _) => self.kustomization_value(directory).unwrap_or_else(|| json!({})),
             (None, true) => json!({"resources": generated(directory)}),
             (None, false) => {
-                self.problem(refused(format!("{} has no kustomization.yaml", directory.display()), "add one, or name the files themselves", origin.clone()));
+                self.problem(refused(
+                    format!("{} has no kustomization.yaml", directory.display()),
+                    "add one, or name the files themselves",
+                    origin.clone(),
+                ));
                 return Vec::new();
             }
         };
-        let map = match kustomization.as_object_mut() {
-            Some(map) => map,
-            None => {
-                self.problem(refused(format!("{} is not a mapping", origin.file), "see kustomize's documentation of the file", origin.clone()));
-                return Vec::new();
-            }
+        let Some(map) = kustomization.as_object_mut() else {
+            self.problem(refused(
+                format!("{} is not a mapping", origin.file),
+                "see kustomize's documentation of the file",
+                origin.clone(),
+            ));
+            return Vec::new();
         };
         extend(map, "components", overlay.components.iter().cloned().map(Value::from).collect());
         extend(map, "patches", overlay.patches.clone());
-        for (field, value) in [("namespace", &overlay.namespace), ("namePrefix", &overlay.name_prefix), ("nameSuffix", &overlay.name_suffix)] {
+        for (field, value) in [
+            ("namespace", &overlay.namespace),
+            ("namePrefix", &overlay.name_prefix),
+            ("nameSuffix", &overlay.name_suffix),
+        ] {
             if let Some(value) = value {
                 map.insert(field.to_owned(), json!(value));
             }
@@ -122,22 +174,48 @@ impl<'a> Builder<'a> {
         self.accumulate(directory, &kustomization, &origin, overlay.origin.as_ref(), Vec::new())
     }
 
-    fn accumulate(&mut self, directory: &Path, kustomization: &Value, origin: &Origin, overlaid: Option<&Origin>, mut documents: Vec<Document>) -> Vec<Document> {
+    fn accumulate(
+        &mut self,
+        directory: &Path,
+        kustomization: &Value,
+        origin: &Origin,
+        overlaid: Option<&Origin>,
+        mut documents: Vec<Document>,
+    ) -> Vec<Document> {
         if self.stack.contains(&directory.to_owned()) && self.stack.len() > 32 {
-            self.problem(refused(format!("{} refers to itself", directory.display()), "break the circle of resources", origin.clone()));
+            self.problem(refused(
+                format!("{} refers to itself", directory.display()),
+                "break the circle of resources",
+                origin.clone(),
+            ));
             return documents;
         }
         self.stack.push(directory.to_owned());
         if let Some(file) = Files::kustomization(directory) {
             self.consumed.insert(file);
         }
-        let beyond: Vec<String> = kustomization.as_object().into_iter().flatten().map(|(key, _)| key.clone()).filter(|key| !KNOWN.contains(&key.as_str())).collect();
+        let beyond: Vec<String> = kustomization
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.clone())
+            .filter(|key| !KNOWN.contains(&key.as_str()))
+            .collect();
         let rendered = if beyond.is_empty() { None } else { self.beyond(directory, &beyond, origin) };
         let whole = rendered.is_some();
         if let Some(mut rendered) = rendered {
             documents.append(&mut rendered);
         }
-        let entries = |field: &str| -> Vec<String> { kustomization.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
+        let entries = |field: &str| -> Vec<String> {
+            kustomization
+                .get(field)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect()
+        };
         if !whole {
             for entry in entries("resources").into_iter().chain(entries("bases")) {
                 documents.extend(self.resource(directory, &entry, origin));
@@ -153,7 +231,13 @@ impl<'a> Builder<'a> {
                 self.skip(format!("component {entry}"), "it is not in the input", at);
             } else if let Some(value) = self.kustomization_value(&inner) {
                 let file = Files::kustomization(&inner).unwrap_or_default();
-                documents = self.accumulate(&inner, &value, &Origin::new(&file.display().to_string(), 1), None, documents);
+                documents = self.accumulate(
+                    &inner,
+                    &value,
+                    &Origin::new(&file.display().to_string(), 1),
+                    None,
+                    documents,
+                );
             }
         }
         self.transform(directory, kustomization, overlaid.unwrap_or(origin), &mut documents);
@@ -168,37 +252,59 @@ impl<'a> Builder<'a> {
         }
         let path = normal(&directory.join(entry));
         if Files::is_dir(&path) {
-            if self.kustomization_value(&path).is_some_and(|value| value.get("kind").and_then(Value::as_str) == Some("Component")) {
+            if self
+                .kustomization_value(&path)
+                .is_some_and(|value| value.get("kind").and_then(Value::as_str) == Some("Component"))
+            {
                 self.problem(refused(format!("{entry} is a Component and stands under resources: kustomize refuses the build, nothing of it reaches the cluster"), "move it to components", origin.clone()));
                 return Vec::new();
             }
             return self.build(&path, &Overlay::default());
         }
-        match self.files.resource(&path) {
-            Some(documents) => {
-                self.consumed.insert(path);
-                documents
-            }
-            None => {
-                self.skip(format!("resource {entry}"), "the file is not in the input", origin.clone());
-                Vec::new()
-            }
+        if let Some(documents) = self.files.resource(&path) {
+            self.consumed.insert(path);
+            documents
+        } else {
+            self.skip(format!("resource {entry}"), "the file is not in the input", origin.clone());
+            Vec::new()
         }
     }
 
-    fn generators(&mut self, directory: &Path, kustomization: &Value, origin: &Origin, documents: &mut Vec<Document>) {
+    fn generators(
+        &mut self,
+        directory: &Path,
+        kustomization: &Value,
+        origin: &Origin,
+        documents: &mut Vec<Document>,
+    ) {
         for (field, kind) in [("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret")] {
             for generator in kustomization.get(field).and_then(Value::as_array).into_iter().flatten() {
                 let name = generator.get("name").and_then(Value::as_str).unwrap_or_default();
                 let mut data = Map::new();
-                let list = |key: &str| -> Vec<String> { generator.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
+                let list = |key: &str| -> Vec<String> {
+                    generator
+                        .get(key)
+                        .and_then(Value::as_array)
+                        .into_iter()
+                        .flatten()
+                        .filter_map(Value::as_str)
+                        .map(str::to_owned)
+                        .collect()
+                };
                 for entry in list("files") {
-                    let (key, path) = entry.split_once('=').map_or_else(|| (entry.rsplit('/').next().unwrap_or(&entry).to_owned(), entry.clone()), |(key, path)| (key.to_owned(), path.to_owned()));
-                    match self.files.text(&normal(&directory.join(&path))) {
+                    let (key, path) = entry.split_once('=').map_or_else(
+                        || (entry.rsplit('/').next().unwrap_or(&entry).to_owned(), entry.clone()),
+                        |(key, path)| (key.to_owned(), path.to_owned()),
+                    );
+                    match Files::text(&normal(&directory.join(&path))) {
                         Some(text) => {
                             data.insert(key, json!(text));
                         }
-                        None => self.skip(format!("file {path} of {kind} {name}"), "the file is not in the input", origin.clone()),
+                        None => self.skip(
+                            format!("file {path} of {kind} {name}"),
+                            "the file is not in the input",
+                            origin.clone(),
+                        ),
                     }
                 }
                 for entry in list("literals") {
@@ -207,9 +313,18 @@ impl<'a> Builder<'a> {
                     }
                 }
                 for path in list("envs") {
-                    match self.files.text(&normal(&directory.join(&path))) {
-                        Some(text) => data.extend(text.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| !key.starts_with('#')).map(|(key, value)| (key.trim().to_owned(), json!(value.trim())))),
-                        None => self.skip(format!("env file {path} of {kind} {name}"), "the file is not in the input", origin.clone()),
+                    match Files::text(&normal(&directory.join(&path))) {
+                        Some(text) => data.extend(
+                            text.lines()
+                                .filter_map(|line| line.split_once('='))
+                                .filter(|(key, _)| !key.starts_with('#'))
+                                .map(|(key, value)| (key.trim().to_owned(), json!(value.trim()))),
+                        ),
+                        None => self.skip(
+                            format!("env file {path} of {kind} {name}"),
+                            "the file is not in the input",
+                            origin.clone(),
+                        ),
                     }
                 }
                 let mut value = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}});
@@ -217,7 +332,9 @@ impl<'a> Builder<'a> {
                     value["metadata"]["namespace"] = namespace.clone();
                 }
                 value[if kind == "Secret" { "stringData" } else { "data" }] = Value::Object(data);
-                for options in [kustomization.get("generatorOptions"), generator.get("options")].into_iter().flatten() {
+                for options in
+                    [kustomization.get("generatorOptions"), generator.get("options")].into_iter().flatten()
+                {
                     for field in ["labels", "annotations"] {
                         if let Some(marks) = options.get(field).and_then(Value::as_object) {
                             mark(&mut value, field, marks);
@@ -229,8 +346,16 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn transform(&mut self, directory: &Path, kustomization: &Value, origin: &Origin, documents: &mut [Document]) {
-        let strings = |field: &str| -> Vec<Value> { kustomization.get(field).and_then(Value::as_array).cloned().unwrap_or_default() };
+    fn transform(
+        &mut self,
+        directory: &Path,
+        kustomization: &Value,
+        origin: &Origin,
+        documents: &mut [Document],
+    ) {
+        let strings = |field: &str| -> Vec<Value> {
+            kustomization.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
+        };
         let mut patches: Vec<Value> = strings("patchesStrategicMerge")
             .into_iter()
             .map(|entry| match entry.as_str() {
@@ -245,16 +370,15 @@ impl<'a> Builder<'a> {
             let text = match (entry.get("patch"), entry.get("path").and_then(Value::as_str)) {
                 (Some(Value::String(text)), _) => text.clone(),
                 (Some(other), _) => crate::yaml::emit(other),
-                (None, Some(path)) => match self.files.text(&normal(&directory.join(path))) {
-                    Some(text) => {
+                (None, Some(path)) => {
+                    if let Some(text) = Files::text(&normal(&directory.join(path))) {
                         self.consumed.insert(normal(&directory.join(path)));
                         text
-                    }
-                    None => {
+                    } else {
                         self.skip(format!("patch {path}"), "the file is not in the input", origin.clone());
                         continue;
                     }
-                },
+                }
                 (None, None) => continue,
             };
             for problem in patch::apply(&text, entry.get("target"), documents, origin) {
@@ -273,26 +397,46 @@ impl<'a> Builder<'a> {
         let text = |field: &str| kustomization.get(field).and_then(Value::as_str).unwrap_or_default();
         let (prefix, suffix) = (text("namePrefix"), text("nameSuffix"));
         if !prefix.is_empty() || !suffix.is_empty() {
-            for document in documents.iter_mut().filter(|document| !matches!(document.kind(), "Namespace" | "CustomResourceDefinition")) {
+            for document in documents
+                .iter_mut()
+                .filter(|document| !matches!(document.kind(), "Namespace" | "CustomResourceDefinition"))
+            {
                 document.value["metadata"]["name"] = json!(format!("{prefix}{}{suffix}", document.name()));
             }
         }
         let labels = kustomization.get("commonLabels").and_then(Value::as_object).into_iter();
-        let pairs = kustomization.get("labels").and_then(Value::as_array).into_iter().flatten().filter_map(|entry| entry.get("pairs")?.as_object());
+        let pairs = kustomization
+            .get("labels")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.get("pairs")?.as_object());
         for marks in labels.chain(pairs) {
-            documents.iter_mut().for_each(|document| mark(&mut document.value, "labels", marks));
+            for document in documents.iter_mut() {
+                mark(&mut document.value, "labels", marks);
+            }
         }
         if let Some(marks) = kustomization.get("commonAnnotations").and_then(Value::as_object) {
-            documents.iter_mut().for_each(|document| mark(&mut document.value, "annotations", marks));
+            for document in documents.iter_mut() {
+                mark(&mut document.value, "annotations", marks);
+            }
         }
     }
 
     /// Lets the named program build a directory whose kustomization holds more than is known here.
     fn beyond(&mut self, directory: &Path, fields: &[String], origin: &Origin) -> Option<Vec<Document>> {
         let what = format!("{} of {}", fields.join(", "), directory.display());
-        let is_component = self.kustomization_value(directory).is_some_and(|value| value.get("kind").and_then(Value::as_str) == Some("Component"));
-        let Some(command) = self.options.kustomize.as_ref().filter(|command| !command.is_empty() && !is_component) else {
-            let why = if is_component { "not built here, and kustomize builds no Component by itself" } else { "not built here: install kustomize, or pipe a renderer's output into -" };
+        let is_component = self
+            .kustomization_value(directory)
+            .is_some_and(|value| value.get("kind").and_then(Value::as_str) == Some("Component"));
+        let Some(command) =
+            self.options.kustomize.as_ref().filter(|command| !command.is_empty() && !is_component)
+        else {
+            let why = if is_component {
+                "not built here, and kustomize builds no Component by itself"
+            } else {
+                "not built here: install kustomize, or pipe a renderer's output into -"
+            };
             self.skip(what, why, origin.clone());
             return None;
         };
@@ -309,7 +453,8 @@ impl<'a> Builder<'a> {
                 Some(documents)
             }
             Ok(output) => {
-                let message = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
+                let message =
+                    String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
                 self.skip(what, format!("{} failed: {message}", command.join(" ")), origin.clone());
                 None
             }
@@ -359,7 +504,10 @@ fn extend(map: &mut Map<String, Value>, field: &str, more: Vec<Value>) {
 }
 
 fn is_remote(entry: &str) -> bool {
-    entry.contains("://") || entry.contains("?ref=") || entry.starts_with("github.com/") || entry.starts_with("git@")
+    entry.contains("://")
+        || entry.contains("?ref=")
+        || entry.starts_with("github.com/")
+        || entry.starts_with("git@")
 }
 
 /// Adds labels or annotations to an object.

@@ -62,7 +62,13 @@ pub struct Rendering {
 }
 
 pub(crate) fn render(files: &mut Files, options: &Options) -> Rendering {
-    let mut walk = Walk { builder: Builder::new(files, options), options, rendering: Rendering::default(), visited: BTreeSet::new(), known: Vec::new() };
+    let mut walk = Walk {
+        builder: Builder::new(files, options),
+        options,
+        rendering: Rendering::default(),
+        visited: BTreeSet::new(),
+        known: Vec::new(),
+    };
     walk.known = walk.builder.files.documents.values().flatten().cloned().collect();
     walk.all();
     let Walk { builder, mut rendering, .. } = walk;
@@ -95,7 +101,9 @@ fn is_loose(path: &Path, documents: &BTreeMap<PathBuf, Vec<Document>>) -> bool {
     let is_kustomization = path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("kustomization"));
     let own = path.parent().is_some_and(|parent| Files::kustomization(parent).is_some());
     let under_component = path.ancestors().skip(1).any(|directory| {
-        Files::kustomization(directory).and_then(|file| documents.get(&file)).is_some_and(|documents| documents.iter().any(|document| document.kind() == "Component"))
+        Files::kustomization(directory)
+            .and_then(|file| documents.get(&file))
+            .is_some_and(|documents| documents.iter().any(|document| document.kind() == "Component"))
     });
     !is_kustomization && !own && !under_component
 }
@@ -110,13 +118,19 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn all(&mut self) {
-        let raw: Vec<Document> = self.known.iter().filter(|document| document.is(FLUX, "Kustomization")).cloned().collect();
+        let raw: Vec<Document> =
+            self.known.iter().filter(|document| document.is(FLUX, "Kustomization")).cloned().collect();
         let tops = self.top_directories(&raw);
         let mut children = BTreeSet::new();
         let mut from_tops = Vec::new();
         for directory in &tops {
             let built = self.builder.build(directory, &Overlay::default());
-            children.extend(built.iter().filter(|document| document.is(FLUX, "Kustomization")).map(|document| document.origin.clone()));
+            children.extend(
+                built
+                    .iter()
+                    .filter(|document| document.is(FLUX, "Kustomization"))
+                    .map(|document| document.origin.clone()),
+            );
             from_tops.extend(built);
         }
         for kustomization in &raw {
@@ -124,7 +138,14 @@ impl Walk<'_> {
                 let quiet = self.builder.notes();
                 let built = self.builder.build(&directory, &overlay);
                 self.builder.restore(quiet);
-                children.extend(built.iter().filter(|document| document.is(FLUX, "Kustomization") && document.origin != kustomization.origin).map(|document| document.origin.clone()));
+                children.extend(
+                    built
+                        .iter()
+                        .filter(|document| {
+                            document.is(FLUX, "Kustomization") && document.origin != kustomization.origin
+                        })
+                        .map(|document| document.origin.clone()),
+                );
             }
         }
         self.builder.consumed.clear();
@@ -148,12 +169,21 @@ impl Walk<'_> {
     fn top_directories(&mut self, raw: &[Document]) -> Vec<PathBuf> {
         let mut directories = BTreeSet::new();
         let mut referenced = BTreeSet::new();
-        let files: Vec<PathBuf> = self.builder.files.documents.keys().filter(|path| path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("kustomization"))).cloned().collect();
+        let files: Vec<PathBuf> = self
+            .builder
+            .files
+            .documents
+            .keys()
+            .filter(|path| path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("kustomization")))
+            .cloned()
+            .collect();
         for file in files {
             let directory = file.parent().map(Path::to_owned).unwrap_or_default();
             let Some(value) = self.builder.kustomization_value(&directory) else { continue };
             for list in ["resources", "components", "bases"] {
-                for entry in value.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+                for entry in
+                    value.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+                {
                     referenced.insert(normal(&directory.join(entry)));
                 }
             }
@@ -165,7 +195,8 @@ impl Walk<'_> {
             if let Some((directory, _)) = self.target(kustomization, true) {
                 if Files::kustomization(&directory).is_none() {
                     // Flux generates a kustomization over everything below.
-                    let below: Vec<_> = directories.iter().filter(|other| other.starts_with(&directory)).cloned().collect();
+                    let below: Vec<_> =
+                        directories.iter().filter(|other| other.starts_with(&directory)).cloned().collect();
                     referenced.extend(below);
                 }
                 referenced.insert(directory);
@@ -181,14 +212,31 @@ impl Walk<'_> {
             .files
             .documents
             .iter()
-            .filter_map(|(path, documents)| Some((path.clone(), documents.iter().find(|document| document.is("kustomize.config.k8s.io", "Component"))?.origin.clone())))
+            .filter_map(|(path, documents)| {
+                Some((
+                    path.clone(),
+                    documents
+                        .iter()
+                        .find(|document| document.is("kustomize.config.k8s.io", "Component"))?
+                        .origin
+                        .clone(),
+                ))
+            })
             .collect();
         let mut inner = BTreeSet::new();
         for (file, _) in &files {
             let directory = file.parent().map(Path::to_owned).unwrap_or_default();
             if let Some(value) = self.builder.kustomization_value(&directory) {
                 for list in ["resources", "components"] {
-                    inner.extend(value.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(|entry| normal(&directory.join(entry))));
+                    inner.extend(
+                        value
+                            .get(list)
+                            .and_then(Value::as_array)
+                            .into_iter()
+                            .flatten()
+                            .filter_map(Value::as_str)
+                            .map(|entry| normal(&directory.join(entry))),
+                    );
                 }
             }
         }
@@ -219,13 +267,19 @@ impl Walk<'_> {
         let mut documents = self.builder.build(&directory, &overlay);
         for document in &mut documents {
             for field in ["labels", "annotations"] {
-                if let Some(common) = kustomization.at(&["spec", "commonMetadata", field]).and_then(Value::as_object) {
+                if let Some(common) =
+                    kustomization.at(&["spec", "commonMetadata", field]).and_then(Value::as_object)
+                {
                     kustomize::mark(&mut document.value, field, common);
                 }
             }
         }
         let variables = Variables::of(kustomization, &self.known, &self.options.variables);
-        let top = if top.is_empty() { format!("{}@{}", kustomization.name(), directory.display()) } else { top.to_owned() };
+        let top = if top.is_empty() {
+            format!("{}@{}", kustomization.name(), directory.display())
+        } else {
+            top.to_owned()
+        };
         let owner = Owner {
             name: kustomization.name().to_owned(),
             namespace: kustomization.namespace().to_owned(),
@@ -234,10 +288,10 @@ impl Walk<'_> {
             dead_variables: variables.dead(kustomization, &documents),
             top: top.clone(),
         };
-        self.emit(documents, Some(owner), &variables, &top);
+        self.emit(documents, Some(&owner), &variables, &top);
     }
 
-    fn emit(&mut self, documents: Vec<Document>, owner: Option<Owner>, variables: &Variables, top: &str) {
+    fn emit(&mut self, documents: Vec<Document>, owner: Option<&Owner>, variables: &Variables, top: &str) {
         for document in documents {
             let (document, unknown) = match substitution::apply(&document, variables) {
                 Ok(done) => done,
@@ -249,7 +303,7 @@ impl Walk<'_> {
             if document.is(FLUX, "Kustomization") {
                 self.follow(&document, top);
             } else {
-                self.rendering.resources.push(Rendered { document, owner: owner.clone(), unknown });
+                self.rendering.resources.push(Rendered { document, owner: owner.cloned(), unknown });
             }
         }
     }
@@ -268,7 +322,9 @@ impl Walk<'_> {
             }
             return None;
         };
-        let list = |field: &str| kustomization.at(&["spec", field]).and_then(Value::as_array).cloned().unwrap_or_default();
+        let list = |field: &str| {
+            kustomization.at(&["spec", field]).and_then(Value::as_array).cloned().unwrap_or_default()
+        };
         let text = |field: &str| kustomization.str(&["spec", field]).map(str::to_owned);
         let overlay = Overlay {
             components: list("components").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -289,20 +345,35 @@ impl Walk<'_> {
         if from.is_relative() {
             candidates.extend((1..=6).map(|up| std::iter::repeat_n("..", up).collect::<PathBuf>()));
         }
-        if let Some(root) = candidates.iter().find(|root| Files::is_dir(&root.join(".git")) || Files::is_file(&root.join(".git"))) {
+        if let Some(root) = candidates
+            .iter()
+            .find(|root| Files::is_dir(&root.join(".git")) || Files::is_file(&root.join(".git")))
+        {
             let directory = normal(&root.join(&relative));
             if Files::is_dir(&directory) {
                 return Some(directory);
             }
         }
         candidates.extend(self.builder.files.roots.iter().cloned());
-        candidates.into_iter().filter(|root| !relative.as_os_str().is_empty() || self.builder.files.roots.contains(root)).map(|root| normal(&root.join(&relative))).find(|directory| Files::is_dir(directory))
+        candidates
+            .into_iter()
+            .filter(|root| !relative.as_os_str().is_empty() || self.builder.files.roots.contains(root))
+            .map(|root| normal(&root.join(&relative)))
+            .find(|directory| Files::is_dir(directory))
     }
 }
 
 /// Whether a resource is about data that somebody may want back.
 fn is_backup(document: &Document) -> bool {
-    matches!(document.kind(), "PersistentVolumeClaim" | "ReplicationSource" | "ReplicationDestination" | "ResourceSet" | "SnapshotPolicy" | "Restore")
+    matches!(
+        document.kind(),
+        "PersistentVolumeClaim"
+            | "ReplicationSource"
+            | "ReplicationDestination"
+            | "ResourceSet"
+            | "SnapshotPolicy"
+            | "Restore"
+    )
 }
 
 /// A build that kustomize would refuse.

@@ -12,7 +12,12 @@ use crate::model::Problem;
 use crate::yaml::{Document, Origin, Stream, parse};
 
 /// Applies a patch text, of one or several documents, to every target.
-pub(super) fn apply(text: &str, target: Option<&Value>, documents: &mut [Document], origin: &Origin) -> Vec<Problem> {
+pub(super) fn apply(
+    text: &str,
+    target: Option<&Value>,
+    documents: &mut [Document],
+    origin: &Origin,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     for chunk in Stream::new(text.as_bytes(), &origin.file).flatten() {
         let patch = match parse(&chunk.text, origin) {
@@ -32,30 +37,36 @@ pub(super) fn apply(text: &str, target: Option<&Value>, documents: &mut [Documen
                 continue;
             }
             hits += 1;
-            match patch.as_array() {
-                Some(operations) => {
-                    for operation in operations {
-                        if let Err(message) = operate(&mut document.value, operation) {
-                            problems.push(refused(format!("a JSON patch of {} fails: {message}", document.title()), "correct the path; kustomize refuses the build", origin.clone()));
-                        }
+            if let Some(operations) = patch.as_array() {
+                for operation in operations {
+                    if let Err(message) = operate(&mut document.value, operation) {
+                        problems.push(refused(
+                            format!("a JSON patch of {} fails: {message}", document.title()),
+                            "correct the path; kustomize refuses the build",
+                            origin.clone(),
+                        ));
                     }
                 }
-                None => {
-                    let by_name = document.group().is_empty() || document.group() == "apps" || document.group() == "batch";
-                    let (kind, name) = (document.kind().to_owned(), document.name().to_owned());
-                    merge(&mut document.value, &patch, by_name);
-                    if target.is_some() {
-                        // A target's patch may carry any name; it never renames.
-                        document.value["kind"] = kind.into();
-                        document.value["metadata"]["name"] = name.into();
-                    }
+            } else {
+                let by_name =
+                    document.group().is_empty() || document.group() == "apps" || document.group() == "batch";
+                let (kind, name) = (document.kind().to_owned(), document.name().to_owned());
+                merge(&mut document.value, &patch, by_name);
+                if target.is_some() {
+                    // A target's patch may carry any name; it never renames.
+                    document.value["kind"] = kind.into();
+                    document.value["metadata"]["name"] = name.into();
                 }
             }
         }
         if hits == 0 && target.is_none() {
             let name = patch.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             let kind = patch.get("kind").and_then(Value::as_str).unwrap_or_default();
-            problems.push(refused(format!("a patch for {kind}/{name} finds no such resource: kustomize refuses the build"), "names are compared before substitution: write the same text in both", origin.clone()));
+            problems.push(refused(
+                format!("a patch for {kind}/{name} finds no such resource: kustomize refuses the build"),
+                "names are compared before substitution: write the same text in both",
+                origin.clone(),
+            ));
         }
     }
     problems
@@ -74,7 +85,9 @@ fn selects(target: &Value, document: &Document) -> bool {
     let version = document.api_version().rsplit('/').next().unwrap_or_default();
     let pattern = |key: &str, actual: &str| {
         let wanted = field(key);
-        wanted.is_empty() || wanted == actual || regex::Regex::new(&format!("^(?:{wanted})$")).is_ok_and(|regex| regex.is_match(actual))
+        wanted.is_empty()
+            || wanted == actual
+            || regex::Regex::new(&format!("^(?:{wanted})$")).is_ok_and(|regex| regex.is_match(actual))
     };
     let labels = |key: &str, marks: &str| {
         field(key).split(',').map(str::trim).filter(|term| !term.is_empty()).all(|term| {
@@ -116,7 +129,9 @@ fn merge(into: &mut Value, patch: &Value, by_name: bool) {
             continue;
         }
         match target.get_mut(key) {
-            Some(Value::Array(items)) if by_name && change.as_array().is_some_and(|changes| named(changes)) && named(items) => {
+            Some(Value::Array(items))
+                if by_name && change.as_array().is_some_and(|changes| named(changes)) && named(items) =>
+            {
                 for change in change.as_array().into_iter().flatten() {
                     match items.iter_mut().find(|item| item["name"] == change["name"]) {
                         Some(item) => merge(item, change, by_name),
@@ -138,12 +153,14 @@ fn named(items: &[Value]) -> bool {
 
 /// One operation of RFC 6902.
 fn operate(value: &mut Value, operation: &Value) -> Result<(), String> {
-    let text = |key: &str| operation.get(key).and_then(Value::as_str).ok_or_else(|| format!("{key} is missing"));
+    let text =
+        |key: &str| operation.get(key).and_then(Value::as_str).ok_or_else(|| format!("{key} is missing"));
     let path = text("path")?;
     match text("op")? {
         "add" => insert(value, path, operation.get("value").cloned().unwrap_or_default()),
         "replace" => {
-            let slot = value.pointer_mut(path).ok_or_else(|| format!("{path} is not there to be replaced"))?;
+            let slot =
+                value.pointer_mut(path).ok_or_else(|| format!("{path} is not there to be replaced"))?;
             *slot = operation.get("value").cloned().unwrap_or_default();
             Ok(())
         }
@@ -168,7 +185,8 @@ fn operate(value: &mut Value, operation: &Value) -> Result<(), String> {
 }
 
 fn split(path: &str) -> Result<(&str, String), String> {
-    let (parent, last) = path.rsplit_once('/').ok_or_else(|| format!("{path} does not begin with a slash"))?;
+    let (parent, last) =
+        path.rsplit_once('/').ok_or_else(|| format!("{path} does not begin with a slash"))?;
     Ok((parent, last.replace("~1", "/").replace("~0", "~")))
 }
 
@@ -199,7 +217,9 @@ fn take(value: &mut Value, path: &str) -> Result<Value, String> {
     let (parent, last) = split(path)?;
     let gone = match value.pointer_mut(parent) {
         Some(Value::Object(map)) => map.remove(&last),
-        Some(Value::Array(items)) => last.parse::<usize>().ok().filter(|at| *at < items.len()).map(|at| items.remove(at)),
+        Some(Value::Array(items)) => {
+            last.parse::<usize>().ok().filter(|at| *at < items.len()).map(|at| items.remove(at))
+        }
         _ => None,
     };
     gone.ok_or_else(|| format!("{path} is not there to be removed"))
@@ -214,6 +234,7 @@ mod tests {
         Document::made(value, Origin::new("f", 1))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a table of literals reads better")]
     #[track_caller]
     fn check(target: Option<Value>, patch: &str, before: Value, after: Value) {
         let mut documents = [document(before)];
@@ -227,27 +248,58 @@ mod tests {
         let source = json!({"apiVersion": "volsync.backube/v1alpha1", "kind": "ReplicationSource", "metadata": {"name": "${APP}"}, "spec": {"trigger": {"schedule": "0 * * * *"}, "kopia": {"accessModes": ["a", "b"]}}});
         let mut expected = source.clone();
         expected["spec"]["trigger"]["schedule"] = json!("0 5 * * *");
-        check(None, "apiVersion: volsync.backube/v1alpha1\nkind: ReplicationSource\nmetadata: {name: '${APP}'}\nspec: {trigger: {schedule: 0 5 * * *}}", source.clone(), expected.clone());
-        check(Some(json!({"kind": "ReplicationSource"})), "- {op: replace, path: /spec/trigger/schedule, value: 0 5 * * *}", source.clone(), expected);
+        check(
+            None,
+            "apiVersion: volsync.backube/v1alpha1\nkind: ReplicationSource\nmetadata: {name: '${APP}'}\nspec: {trigger: {schedule: 0 5 * * *}}",
+            source.clone(),
+            expected.clone(),
+        );
+        check(
+            Some(json!({"kind": "ReplicationSource"})),
+            "- {op: replace, path: /spec/trigger/schedule, value: 0 5 * * *}",
+            source.clone(),
+            expected,
+        );
         let mut fewer = source.clone();
         fewer["spec"]["kopia"] = json!({"accessModes": ["c"]});
         check(Some(json!({"name": "[$].*"})), "spec: {kopia: {accessModes: [c]}}", source.clone(), fewer);
         let mut added = source.clone();
         added["spec"]["kopia"]["accessModes"] = json!(["a", "b", "c"]);
-        check(Some(json!({"group": "volsync.backube"})), "- {op: add, path: /spec/kopia/accessModes/-, value: c}", source.clone(), added);
+        check(
+            Some(json!({"group": "volsync.backube"})),
+            "- {op: add, path: /spec/kopia/accessModes/-, value: c}",
+            source.clone(),
+            added,
+        );
         let mut gone = source.clone();
         gone["spec"].as_object_mut().unwrap().remove("trigger");
         check(Some(json!({"version": "v1alpha1"})), "spec: {trigger: null}", source.clone(), gone.clone());
-        check(Some(json!({"kind": "Replication.*"})), "- {op: remove, path: /spec/trigger}", source.clone(), gone);
+        check(
+            Some(json!({"kind": "Replication.*"})),
+            "- {op: remove, path: /spec/trigger}",
+            source.clone(),
+            gone,
+        );
         check(Some(json!({"kind": "Other"})), "- {op: remove, path: /spec/trigger}", source.clone(), source);
     }
 
     #[test]
     fn a_patch_without_target_is_a_refused_build() {
-        let mut documents = [document(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}))];
-        let problems = apply("apiVersion: v1\nkind: Secret\nmetadata: {name: b}", None, &mut documents, &Origin::new("k", 1));
+        let mut documents =
+            [document(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}))];
+        let problems = apply(
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: b}",
+            None,
+            &mut documents,
+            &Origin::new("k", 1),
+        );
         assert_eq!(problems.len(), 1);
-        let problems = apply("- {op: replace, path: /spec/x, value: 1}", Some(&json!({"kind": "Secret"})), &mut documents, &Origin::new("k", 1));
+        let problems = apply(
+            "- {op: replace, path: /spec/x, value: 1}",
+            Some(&json!({"kind": "Secret"})),
+            &mut documents,
+            &Origin::new("k", 1),
+        );
         assert_eq!(problems.len(), 1);
     }
 }

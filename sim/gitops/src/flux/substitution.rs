@@ -35,10 +35,19 @@ impl Variables {
     pub(super) fn of(kustomization: &Document, known: &[Document], set: &BTreeMap<String, String>) -> Self {
         let mut variables = Self::only(set);
         let post_build = kustomization.at(&["spec", "postBuild"]);
-        for source in post_build.and_then(|post| post.get("substituteFrom")).and_then(Value::as_array).into_iter().flatten() {
+        for source in post_build
+            .and_then(|post| post.get("substituteFrom"))
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let text = |key: &str| source.get(key).and_then(Value::as_str).unwrap_or_default();
             let found = known.iter().find(|document| {
-                document.kind() == text("kind") && document.name() == text("name") && (document.namespace().is_empty() || kustomization.namespace().is_empty() || document.namespace() == kustomization.namespace())
+                document.kind() == text("kind")
+                    && document.name() == text("name")
+                    && (document.namespace().is_empty()
+                        || kustomization.namespace().is_empty()
+                        || document.namespace() == kustomization.namespace())
             });
             match found.map(data).filter(|data| !data.is_empty()) {
                 Some(data) => variables.values.extend(data),
@@ -46,7 +55,12 @@ impl Variables {
             }
             variables.active = true;
         }
-        for (name, value) in post_build.and_then(|post| post.get("substitute")).and_then(Value::as_object).into_iter().flatten() {
+        for (name, value) in post_build
+            .and_then(|post| post.get("substitute"))
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Null => String::new(),
@@ -66,7 +80,8 @@ impl Variables {
 
     /// Inline variables that nothing asks for.
     pub(super) fn dead(&self, kustomization: &Document, documents: &[Document]) -> BTreeSet<String> {
-        let mut asked: BTreeSet<String> = documents.iter().flat_map(|document| names(&emit(&document.value))).collect();
+        let mut asked: BTreeSet<String> =
+            documents.iter().flat_map(|document| names(&emit(&document.value))).collect();
         asked.extend(self.values.values().flat_map(|value| names(value)));
         let _ = kustomization;
         self.inline.difference(&asked).cloned().collect()
@@ -83,7 +98,11 @@ fn data(document: &Document) -> BTreeMap<String, String> {
         for (key, value) in document.at(&[field]).and_then(Value::as_object).into_iter().flatten() {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let text = if encoded {
-                match base64::engine::general_purpose::STANDARD.decode(text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+                match base64::engine::general_purpose::STANDARD
+                    .decode(text.trim())
+                    .ok()
+                    .and_then(|bytes| String::from_utf8(bytes).ok())
+                {
                     Some(text) => text,
                     None => continue,
                 }
@@ -109,22 +128,49 @@ pub(super) fn apply(document: &Document, variables: &Variables) -> Result<(Docum
         if variables.active && variables.missing.is_empty() {
             format!("set it in postBuild.substitute, or pass --set {name}=VALUE")
         } else if variables.missing.is_empty() {
-            format!("no Flux Kustomization in the input gives it: add it to the paths, or pass --set {name}=VALUE")
+            format!(
+                "no Flux Kustomization in the input gives it: add it to the paths, or pass --set {name}=VALUE"
+            )
         } else {
-            format!("perhaps in {}, which the input does not hold: pass --set {name}=VALUE", variables.missing.join(", "))
+            format!(
+                "perhaps in {}, which the input does not hold: pass --set {name}=VALUE",
+                variables.missing.join(", ")
+            )
         }
     };
-    let unknown = |name: &str| Unknown { variable: name.to_owned(), asked_by: document.title(), origin: document.line_of(&[]), hint: hint(name) };
+    let unknown = |name: &str| Unknown {
+        variable: name.to_owned(),
+        asked_by: document.title(),
+        origin: document.line_of(&[]),
+        hint: hint(name),
+    };
     if !variables.active {
         // Without variables Flux leaves the text alone; what has a default would still be known.
-        let unset = substitute(&text, &variables.values).map_or_else(|_| names(&text), |done| if done.unset.is_empty() { done.asked } else { done.unset });
+        let unset = substitute(&text, &variables.values).map_or_else(
+            |_| names(&text),
+            |done| if done.unset.is_empty() { done.asked } else { done.unset },
+        );
         return Ok((document.clone(), unset.iter().map(|name| unknown(name)).collect()));
     }
-    let broken = |message: String, cure: &str| Problem::new("substitution", Severity::Broken, message, cure).at(document.origin.clone());
-    let done = substitute(&text, &variables.values).map_err(|error| broken(format!("{}: {error}: Flux refuses the Kustomization", document.title()), "write $${ for a literal ${"))?;
+    let broken = |message: String, cure: &str| {
+        Problem::new("substitution", Severity::Broken, message, cure).at(document.origin.clone())
+    };
+    let done = substitute(&text, &variables.values).map_err(|error| {
+        broken(
+            format!("{}: {error}: Flux refuses the Kustomization", document.title()),
+            "write $${ for a literal ${",
+        )
+    })?;
     let mut unknowns: BTreeSet<Unknown> = done.unset.iter().map(|name| unknown(name)).collect();
     for name in &done.asked {
-        unknowns.extend(variables.values.get(name).into_iter().flat_map(|value| names(value)).map(|inner| unknown(&inner)));
+        unknowns.extend(
+            variables
+                .values
+                .get(name)
+                .into_iter()
+                .flat_map(|value| names(value))
+                .map(|inner| unknown(&inner)),
+        );
     }
     let value = parse(&done.text, &document.origin)
         .map_err(|problem| broken(format!("{} is no YAML after substitution: {}", document.title(), problem.message), "a value such as */15 needs quotes that survive: write it as \"*/15 …\" inside the value, or choose another form"))?;
@@ -138,36 +184,54 @@ mod tests {
     use serde_json::json;
 
     fn run(value: Value, pairs: &[(&str, &str)]) -> Result<(Value, Vec<String>), String> {
-        let kustomization = Document::made(json!({"metadata": {"name": "k"}, "spec": {"postBuild": {"substitute": pairs.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>()}}}), Origin::new("k", 1));
+        let kustomization = Document::made(
+            json!({"metadata": {"name": "k"}, "spec": {"postBuild": {"substitute": pairs.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>()}}}),
+            Origin::new("k", 1),
+        );
         let variables = Variables::of(&kustomization, &[], &BTreeMap::new());
         apply(&Document::made(value, Origin::new("f", 1)), &variables)
-            .map(|(document, unknown)| (document.value, unknown.into_iter().map(|unknown| unknown.variable).collect()))
+            .map(|(document, unknown)| {
+                (document.value, unknown.into_iter().map(|unknown| unknown.variable).collect())
+            })
             .map_err(|problem| problem.message)
     }
 
     #[test]
     fn quotes_are_gone_when_variables_come() {
         let (value, unknown) = run(json!({"uid": "${UID:=1000}", "modes": ["${M:=ReadWriteOnce}"], "schedule": "${S:=0 * * * *}", "list": "${L}"}), &[("L", "[a, b]"), ("X", "1")]).unwrap();
-        assert_eq!(value, json!({"uid": 1000, "modes": ["ReadWriteOnce"], "schedule": "0 * * * *", "list": ["a", "b"]}));
+        assert_eq!(
+            value,
+            json!({"uid": 1000, "modes": ["ReadWriteOnce"], "schedule": "0 * * * *", "list": ["a", "b"]})
+        );
         assert_eq!(unknown, [""; 0]);
     }
 
     #[test]
     fn what_is_missing_is_named() {
-        let (_, unknown) = run(json!({"a": "${MISSING}", "b": "${PARENT}"}), &[("PARENT", "${FROM_PARENT}")]).unwrap();
+        let (_, unknown) =
+            run(json!({"a": "${MISSING}", "b": "${PARENT}"}), &[("PARENT", "${FROM_PARENT}")]).unwrap();
         assert_eq!(unknown, ["FROM_PARENT", "MISSING"]);
     }
 
     #[test]
     fn without_variables_and_where_switched_off_nothing_is_substituted() {
-        assert_eq!(run(json!({"a": "${B:=1}"}), &[]).unwrap(), (json!({"a": "${B:=1}"}), vec!["B".to_owned()]));
+        assert_eq!(
+            run(json!({"a": "${B:=1}"}), &[]).unwrap(),
+            (json!({"a": "${B:=1}"}), vec!["B".to_owned()])
+        );
         let off = json!({"a": "${B:=1}", "metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}}});
         assert_eq!(run(off.clone(), &[("X", "1")]).unwrap(), (off, vec![]));
     }
 
     #[test]
     fn a_schedule_that_begins_with_a_star_breaks_the_build_as_in_flux() {
-        assert!(run(json!({"schedule": "${S}"}), &[("S", "*/15 * * * *")]).unwrap_err().contains("no YAML after substitution"));
-        assert!(run(json!({"script": "echo ${args[@]}"}), &[("S", "x")]).unwrap_err().contains("Flux refuses"));
+        assert!(
+            run(json!({"schedule": "${S}"}), &[("S", "*/15 * * * *")])
+                .unwrap_err()
+                .contains("no YAML after substitution")
+        );
+        assert!(
+            run(json!({"script": "echo ${args[@]}"}), &[("S", "x")]).unwrap_err().contains("Flux refuses")
+        );
     }
 }

@@ -110,7 +110,9 @@ impl Document {
         for key in path {
             let hit = lines.find(|(_, line)| {
                 let line = line.trim_start().trim_start_matches("- ").trim_start();
-                line.strip_prefix(key).or_else(|| line.strip_prefix('"')?.strip_prefix(key)?.strip_prefix('"')).is_some_and(|rest| rest.starts_with(':'))
+                line.strip_prefix(key)
+                    .or_else(|| line.strip_prefix('"')?.strip_prefix(key)?.strip_prefix('"'))
+                    .is_some_and(|rest| rest.starts_with(':'))
             });
             match hit {
                 Some((at, _)) => found = Some(at),

@@ -85,8 +85,18 @@ fn scalar(out: &mut String, value: &Value, indent: usize) {
 }
 
 fn string(out: &mut String, text: &str, indent: usize, is_key: bool) {
-    if text.contains('\n') && !is_key && text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()) && !text.starts_with(['\n', ' ']) {
-        let chomp = if text.ends_with("\n\n") { "+" } else if text.ends_with('\n') { "" } else { "-" };
+    if text.contains('\n')
+        && !is_key
+        && text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control())
+        && !text.starts_with(['\n', ' '])
+    {
+        let chomp = if text.ends_with("\n\n") {
+            "+"
+        } else if text.ends_with('\n') {
+            ""
+        } else {
+            "-"
+        };
         let _ = write!(out, "|{chomp}");
         for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
             out.push('\n');
@@ -140,22 +150,35 @@ fn reads_as_other(text: &str) -> bool {
     let is_number = !body.is_empty()
         && body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
         && (body.replace('_', "").parse::<f64>().is_ok()
-            || body.strip_prefix("0x").is_some_and(|hex| !hex.is_empty() && hex.chars().all(|c| c.is_ascii_hexdigit()))
-            || body.strip_prefix("0o").is_some_and(|octal| !octal.is_empty() && octal.chars().all(|c| c.is_digit(8)))
-            || body.strip_prefix("0b").is_some_and(|binary| !binary.is_empty() && binary.chars().all(|c| c.is_digit(2)))
+            || body
+                .strip_prefix("0x")
+                .is_some_and(|hex| !hex.is_empty() && hex.chars().all(|c| c.is_ascii_hexdigit()))
+            || body
+                .strip_prefix("0o")
+                .is_some_and(|octal| !octal.is_empty() && octal.chars().all(|c| c.is_digit(8)))
+            || body
+                .strip_prefix("0b")
+                .is_some_and(|binary| !binary.is_empty() && binary.chars().all(|c| c.is_digit(2)))
             || is_sexagesimal(body)
             || is_date(body));
     is_number || [".inf", ".nan"].contains(&body)
 }
 
 fn is_sexagesimal(body: &str) -> bool {
-    body.contains(':') && body.split(':').all(|part| !part.is_empty() && part.len() <= 2 && part.chars().all(|c| c.is_ascii_digit()))
+    body.contains(':')
+        && body
+            .split(':')
+            .all(|part| !part.is_empty() && part.len() <= 2 && part.chars().all(|c| c.is_ascii_digit()))
 }
 
 fn is_date(body: &str) -> bool {
     let mut parts = body.splitn(3, '-');
-    let (Some(year), Some(month), Some(day)) = (parts.next(), parts.next(), parts.next()) else { return false };
-    year.len() == 4 && [year, month].iter().all(|part| part.chars().all(|c| c.is_ascii_digit())) && day.starts_with(|c: char| c.is_ascii_digit())
+    let (Some(year), Some(month), Some(day)) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    year.len() == 4
+        && [year, month].iter().all(|part| part.chars().all(|c| c.is_ascii_digit()))
+        && day.starts_with(|c: char| c.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -174,12 +197,25 @@ mod tests {
 
     fn any_value() -> impl proptest::strategy::Strategy<Value = Value> {
         use proptest::prelude::*;
-        let text = prop_oneof!["[ -~]{0,12}", "[a-z0-9:.{}\\[\\]#&*!|>'\"%@`, \n-]{0,10}", Just("on".to_owned()), Just("0644".to_owned()), Just("12:30".to_owned()), Just("2026-01-01".to_owned())];
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), text.prop_map(Value::from)];
+        let text = prop_oneof![
+            "[ -~]{0,12}",
+            "[a-z0-9:.{}\\[\\]#&*!|>'\"%@`, \n-]{0,10}",
+            Just("on".to_owned()),
+            Just("0644".to_owned()),
+            Just("12:30".to_owned()),
+            Just("2026-01-01".to_owned())
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            text.prop_map(Value::from)
+        ];
         leaf.prop_recursive(3, 24, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                proptest::collection::btree_map("[a-zA-Z0-9 ./-]{1,8}", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+                proptest::collection::btree_map("[a-zA-Z0-9 ./-]{1,8}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
             ]
         })
     }

@@ -64,12 +64,22 @@ impl<R: BufRead> Stream<R> {
                 break;
             };
             if line.len() > room {
-                return Err(Error::DocumentTooLarge { file: self.file.to_string(), line: first, limit: DOCUMENT_BYTES_MAX });
+                return Err(Error::DocumentTooLarge {
+                    file: self.file.to_string(),
+                    line: first,
+                    limit: DOCUMENT_BYTES_MAX,
+                });
             }
-            let is_marker = |marker: &str| line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']));
+            let is_marker = |marker: &str| {
+                line.strip_prefix(marker)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']))
+            };
             if is_marker("---") || is_marker("...") {
                 let full = !text.trim().is_empty();
-                let chunk = Chunk { text: std::mem::take(&mut text), origin: Origin { file: self.file.clone(), line: first } };
+                let chunk = Chunk {
+                    text: std::mem::take(&mut text),
+                    origin: Origin { file: self.file.clone(), line: first },
+                };
                 // What stands behind a marker on its own line belongs to the next document.
                 let rest = line[3..].trim();
                 first = self.line + 1;
@@ -89,7 +99,8 @@ impl<R: BufRead> Stream<R> {
             }
             text.push_str(&line);
         }
-        Ok((!text.trim().is_empty()).then(|| Chunk { text, origin: Origin { file: self.file.clone(), line: first } }))
+        Ok((!text.trim().is_empty())
+            .then(|| Chunk { text, origin: Origin { file: self.file.clone(), line: first } }))
     }
 }
 
@@ -122,7 +133,10 @@ pub fn parse(text: &str, origin: &Origin) -> Result<Value, Problem> {
         let line = error.location().map_or(0, |location| location.line().saturating_sub(1) as u32);
         let message = error.to_string();
         let message = message.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
-        let tab = text.lines().nth(line as usize).is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
+        let tab = text
+            .lines()
+            .nth(line as usize)
+            .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
         let cure = if tab {
             "indent with spaces: YAML forbids tabs there".to_owned()
         } else if message.contains("duplicate") {
@@ -140,7 +154,9 @@ mod tests {
     use super::*;
 
     fn cut(text: &str) -> Vec<(u32, String)> {
-        Stream::new(text.as_bytes(), "f").map(|chunk| chunk.map(|c| (c.origin.line, c.text)).unwrap()).collect()
+        Stream::new(text.as_bytes(), "f")
+            .map(|chunk| chunk.map(|c| (c.origin.line, c.text)).unwrap())
+            .collect()
     }
 
     fn value(text: &str) -> Value {
@@ -150,7 +166,10 @@ mod tests {
     #[test]
     fn documents_keep_their_lines() {
         assert_eq!(cut("---\na: 1\n---\n\nb: 2\n"), [(2, "a: 1\n".into()), (5, "b: 2\n".into())]);
-        assert_eq!(cut("a: 1\n...\n---\nb: |\n  --- not a marker\n"), [(1, "a: 1\n".into()), (4, "b: |\n  --- not a marker\n".into())]);
+        assert_eq!(
+            cut("a: 1\n...\n---\nb: |\n  --- not a marker\n"),
+            [(1, "a: 1\n".into()), (4, "b: |\n  --- not a marker\n".into())]
+        );
         assert_eq!(cut("--- # comment\na: 1"), [(2, "a: 1".into())]);
         assert_eq!(cut("--- {a: 1}\n--- {b: 2}\n"), [(1, "{a: 1}\n".into()), (2, "{b: 2}\n".into())]);
         assert_eq!(cut("---\n---\n\n"), []);
@@ -159,13 +178,28 @@ mod tests {
 
     #[test]
     fn yaml_is_read_as_kubernetes_tools_read_it() {
-        assert_eq!(value("mode: 0644\nport: 8080\nq: \"0644\""), serde_json::json!({"mode": 420, "port": 8080, "q": "0644"}));
-        assert_eq!(value("a: &x word\nb: *x\nc: yes"), serde_json::json!({"a": "word", "b": "word", "c": true}));
-        assert_eq!(value("base: &b {k: 1}\nd:\n  <<: *b\n  l: 2"), serde_json::json!({"base": {"k": 1}, "d": {"k": 1, "l": 2}}));
+        assert_eq!(
+            value("mode: 0644\nport: 8080\nq: \"0644\""),
+            serde_json::json!({"mode": 420, "port": 8080, "q": "0644"})
+        );
+        assert_eq!(
+            value("a: &x word\nb: *x\nc: yes"),
+            serde_json::json!({"a": "word", "b": "word", "c": true})
+        );
+        assert_eq!(
+            value("base: &b {k: 1}\nd:\n  <<: *b\n  l: 2"),
+            serde_json::json!({"base": {"k": 1}, "d": {"k": 1, "l": 2}})
+        );
         assert_eq!(value("s: 0 * * * *"), serde_json::json!({"s": "0 * * * *"}));
-        assert_eq!(value("t: true\nn: null\ne: ~\nf: 1.5"), serde_json::json!({"t": true, "n": null, "e": null, "f": 1.5}));
+        assert_eq!(
+            value("t: true\nn: null\ne: ~\nf: 1.5"),
+            serde_json::json!({"t": true, "n": null, "e": null, "f": 1.5})
+        );
         assert_eq!(value("8080: x"), serde_json::json!({"8080": "x"}));
-        assert_eq!(value("t: 2026-01-01\nm: |\n  a\n  b\n"), serde_json::json!({"t": "2026-01-01", "m": "a\nb\n"}));
+        assert_eq!(
+            value("t: 2026-01-01\nm: |\n  a\n  b\n"),
+            serde_json::json!({"t": "2026-01-01", "m": "a\nb\n"})
+        );
     }
 
     #[test]

@@ -127,12 +127,32 @@ impl From<&Problem> for Finding {
 const FAILING: [&str; 2] = ["claim-without-backup", "no-way-back"];
 
 /// Issues the certificate of one app; `outcome` is missing for apps that were not played.
-pub fn issue(model: &Model, app: &App, outcome: Option<&AppOutcome>, accepted: &[Acceptance], today: Date, replay: String) -> Certificate {
+pub fn issue(
+    model: &Model,
+    app: &App,
+    outcome: Option<&AppOutcome>,
+    accepted: &[Acceptance],
+    today: Date,
+    replay: String,
+) -> Certificate {
     let findings: Vec<Finding> = app.problems.iter().map(Finding::from).collect();
-    let claims: Vec<ClaimCertificate> = outcome.map(|outcome| outcome.claims.iter().map(|claim| certify(app, claim)).collect()).unwrap_or_default();
+    let claims: Vec<ClaimCertificate> = outcome
+        .map(|outcome| outcome.claims.iter().map(|claim| certify(app, claim)).collect())
+        .unwrap_or_default();
     let mut because: Vec<String> = Vec::new();
     let mut verdict = Verdict::Protected;
-    let unread: Vec<&str> = model.unread.iter().filter(|unread| unread.claim.as_ref().is_some_and(|name| app.claims.iter().any(|claim| claim.object.name == *name && claim.object.namespace == unread.namespace))).map(|unread| unread.mover.as_str()).collect();
+    let unread: Vec<&str> = model
+        .unread
+        .iter()
+        .filter(|unread| {
+            unread.claim.as_ref().is_some_and(|name| {
+                app.claims
+                    .iter()
+                    .any(|claim| claim.object.name == *name && claim.object.namespace == unread.namespace)
+            })
+        })
+        .map(|unread| unread.mover.as_str())
+        .collect();
     if !app.unknown.is_empty() {
         verdict = Verdict::Unknown;
         let mut names: Vec<&str> = app.unknown.iter().map(|unknown| unknown.variable.as_str()).collect();
@@ -142,7 +162,11 @@ pub fn issue(model: &Model, app: &App, outcome: Option<&AppOutcome>, accepted: &
         verdict = Verdict::NotRead;
         because.push(format!("it is kept by {}, which this drill does not read yet", unread[0]));
     } else {
-        for problem in app.problems.iter().filter(|problem| FAILING.contains(&problem.id.as_str()) && problem.severity >= Severity::Error) {
+        for problem in app
+            .problems
+            .iter()
+            .filter(|problem| FAILING.contains(&problem.id.as_str()) && problem.severity >= Severity::Error)
+        {
             verdict = Verdict::NotProtected;
             because.push(problem.message.clone());
         }
@@ -156,17 +180,33 @@ pub fn issue(model: &Model, app: &App, outcome: Option<&AppOutcome>, accepted: &
         }
         if verdict == Verdict::NotProtected {
             // What the checks say explains what the drill saw.
-            because.extend(app.problems.iter().filter(|problem| problem.severity >= Severity::Error && !FAILING.contains(&problem.id.as_str())).map(|problem| problem.message.clone()));
+            because.extend(
+                app.problems
+                    .iter()
+                    .filter(|problem| {
+                        problem.severity >= Severity::Error && !FAILING.contains(&problem.id.as_str())
+                    })
+                    .map(|problem| problem.message.clone()),
+            );
         }
     }
     if verdict == Verdict::Protected {
         because.push("every file came back equal to the last snapshot".to_owned());
     } else if let Some(acceptance) = accepted.iter().find(|acceptance| app.key.is_meant_by(&acceptance.app)) {
         match acceptance.until {
-            Some(until) if until < today => because.push(format!("the acceptance ran out on {until}: {}", acceptance.reason)),
+            Some(until) if until < today => {
+                because.push(format!("the acceptance ran out on {until}: {}", acceptance.reason));
+            }
             until => {
                 verdict = Verdict::Accepted;
-                because.insert(0, format!("accepted{}: {}", until.map(|until| format!(" until {until}")).unwrap_or_default(), acceptance.reason));
+                because.insert(
+                    0,
+                    format!(
+                        "accepted{}: {}",
+                        until.map(|until| format!(" until {until}")).unwrap_or_default(),
+                        acceptance.reason
+                    ),
+                );
             }
         }
     }
@@ -202,13 +242,28 @@ fn certify(app: &App, outcome: &ClaimOutcome) -> ClaimCertificate {
         } else if let Some(other) = outcome.equals {
             format!("it comes back as it was at {other}, not as in the last snapshot")
         } else {
-            let counts: Vec<String> = report.counts.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+            let counts: Vec<String> =
+                report.counts.iter().map(|(what, count)| format!("{count} × {what}")).collect();
             format!("it comes back different: {}", counts.join(", "))
         }
     } else {
         "no backup was ever completed".to_owned()
     };
-    let mut losses: Vec<String> = report.map(|report| report.losses.iter().map(|(loss, tally)| format!("{loss} ({}, such as {})", tally.count, tally.examples.first().cloned().unwrap_or_default())).collect()).unwrap_or_default();
+    let mut losses: Vec<String> = report
+        .map(|report| {
+            report
+                .losses
+                .iter()
+                .map(|(loss, tally)| {
+                    format!(
+                        "{loss} ({}, such as {})",
+                        tally.count,
+                        tally.examples.first().cloned().unwrap_or_default()
+                    )
+                })
+                .collect()
+        })
+        .unwrap_or_default();
     if outcome.group_bits > 0 {
         losses.push(format!("kubelet's fsGroup gave {} files the group and its bits", outcome.group_bits));
     }
@@ -219,18 +274,25 @@ fn certify(app: &App, outcome: &ClaimOutcome) -> ClaimCertificate {
         moment: outcome.moment.map(|moment| moment.to_string()),
         files: report.map_or(0, |report| report.files),
         bytes: report.map_or(0, |report| report.bytes),
-        differences: report.map(|report| report.differences.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        differences: report
+            .map(|report| report.differences.iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
         losses,
         rto_seconds: outcome.rto.map(|rto| rto.as_secs()),
         rpo_worst_seconds: outcome.rpo_worst.as_secs(),
-        evidence: if equal { Vec::new() } else { outcome.evidence.iter().rev().take(5).rev().cloned().collect() },
+        evidence: if equal {
+            Vec::new()
+        } else {
+            outcome.evidence.iter().rev().take(5).rev().cloned().collect()
+        },
     }
 }
 
 /// A duration as people say it.
 pub fn span(seconds: u64) -> String {
     let duration = Duration::from_secs(seconds).as_secs();
-    let (days, hours, minutes, seconds) = (duration / 86_400, duration / 3600 % 24, duration / 60 % 60, duration % 60);
+    let (days, hours, minutes, seconds) =
+        (duration / 86_400, duration / 3600 % 24, duration / 60 % 60, duration % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
         (0, 0, _) => format!("{minutes} min {seconds} s"),
@@ -254,7 +316,9 @@ mod tests {
 
     #[test]
     fn spans_and_sizes_are_readable() {
-        for (seconds, words) in [(5, "5 s"), (65, "1 min 5 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min"), (90_000, "1 d 1 h")] {
+        for (seconds, words) in
+            [(5, "5 s"), (65, "1 min 5 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min"), (90_000, "1 d 1 h")]
+        {
             assert_eq!(span(seconds), words);
         }
         for (bytes, words) in [(5, "5 B"), (2048, "2.0 KiB"), (1_572_864, "1.5 MiB")] {

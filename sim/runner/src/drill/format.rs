@@ -34,14 +34,26 @@ pub struct Statement {
 
 impl Statement {
     /// Puts the parts together.
-    pub fn new(model: &Model, certificates: Vec<Certificate>, played: Vec<String>, days: u32, seed: u64) -> Self {
+    pub fn new(
+        model: &Model,
+        certificates: Vec<Certificate>,
+        played: Vec<String>,
+        days: u32,
+        seed: u64,
+    ) -> Self {
         let mut movers = std::collections::BTreeMap::<&str, Vec<String>>::new();
         for unread in &model.unread {
             movers.entry(&unread.mover).or_default().push(format!("{}/{}", unread.namespace, unread.title));
         }
         let not_read = movers
             .into_iter()
-            .map(|(mover, titles)| format!("{} objects of {mover} are recognised and not read yet, such as {}", titles.len(), titles[0]))
+            .map(|(mover, titles)| {
+                format!(
+                    "{} objects of {mover} are recognised and not read yet, such as {}",
+                    titles.len(),
+                    titles[0]
+                )
+            })
             .collect();
         let mut assumed = model.assumed.clone();
         assumed.extend(played);
@@ -51,9 +63,20 @@ impl Statement {
             certificates,
             findings: model.problems.iter().map(Finding::from).collect(),
             not_read,
-            skipped: model.skipped.iter().map(|skipped| format!("{} ({}): {}", skipped.what, skipped.origin, skipped.why)).collect(),
+            skipped: model
+                .skipped
+                .iter()
+                .map(|skipped| format!("{} ({}): {}", skipped.what, skipped.origin, skipped.why))
+                .collect(),
             assumed,
-            read: format!("{} files, {} documents, {} Flux Kustomizations, {} apps, {} Kopia sources", model.counts.files, model.counts.documents, model.counts.kustomizations, model.apps.len(), model.counts.kopia_sources),
+            read: format!(
+                "{} files, {} documents, {} Flux Kustomizations, {} apps, {} Kopia sources",
+                model.counts.files,
+                model.counts.documents,
+                model.counts.kustomizations,
+                model.apps.len(),
+                model.counts.kopia_sources
+            ),
         }
     }
 
@@ -64,13 +87,23 @@ impl Statement {
 
     /// The line that sums up.
     pub fn summary(&self) -> String {
-        let parts: Vec<String> = [Verdict::Protected, Verdict::Accepted, Verdict::NotProtected, Verdict::Unknown, Verdict::NotRead]
-            .into_iter()
-            .map(|verdict| (verdict, self.count(verdict)))
-            .filter(|(_, count)| *count > 0)
-            .map(|(verdict, count)| format!("{count} {}", verdict.words()))
-            .collect();
-        if parts.is_empty() { "no app was found".to_owned() } else { format!("{} apps: {}", self.certificates.len(), parts.join(", ")) }
+        let parts: Vec<String> = [
+            Verdict::Protected,
+            Verdict::Accepted,
+            Verdict::NotProtected,
+            Verdict::Unknown,
+            Verdict::NotRead,
+        ]
+        .into_iter()
+        .map(|verdict| (verdict, self.count(verdict)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(verdict, count)| format!("{count} {}", verdict.words()))
+        .collect();
+        if parts.is_empty() {
+            "no app was found".to_owned()
+        } else {
+            format!("{} apps: {}", self.certificates.len(), parts.join(", "))
+        }
     }
 
     /// The text in a format.
@@ -92,7 +125,12 @@ impl Statement {
                 Verdict::NotRead | Verdict::Unknown => console::Style::new().yellow(),
                 Verdict::NotProtected => console::Style::new().red().bold(),
             };
-            let _ = writeln!(out, "\n{}  {}", style.apply_to(certificate.verdict.words()), console::Style::new().bold().apply_to(&certificate.app));
+            let _ = writeln!(
+                out,
+                "\n{}  {}",
+                style.apply_to(certificate.verdict.words()),
+                console::Style::new().bold().apply_to(&certificate.app)
+            );
             for reason in &certificate.because {
                 let _ = writeln!(out, "  {reason}");
             }
@@ -120,10 +158,18 @@ impl Statement {
                 }
             }
             if !certificate.claims.is_empty() {
-                let _ = writeln!(out, "  syncs done {}, mover runs failed {}", certificate.syncs, certificate.failures);
+                let _ = writeln!(
+                    out,
+                    "  syncs done {}, mover runs failed {}",
+                    certificate.syncs, certificate.failures
+                );
             }
             for finding in certificate.findings.iter().filter(|finding| finding.severity > Severity::Note) {
-                let _ = writeln!(out, "  {:?}: {}: {} [{}]\n    cure: {}", finding.severity, finding.at, finding.message, finding.id, finding.cure);
+                let _ = writeln!(
+                    out,
+                    "  {:?}: {}: {} [{}]\n    cure: {}",
+                    finding.severity, finding.at, finding.message, finding.id, finding.cure
+                );
             }
             for assumed in &certificate.assumed {
                 let _ = writeln!(out, "  assumed: {assumed}");
@@ -139,7 +185,21 @@ impl Statement {
             }
         };
         if !self.findings.is_empty() {
-            let findings: Vec<String> = self.findings.iter().map(|finding| format!("{:?}: {}{}{} [{}]: {}", finding.severity, finding.at, if finding.at.is_empty() { "" } else { ": " }, finding.message, finding.id, finding.cure)).collect();
+            let findings: Vec<String> = self
+                .findings
+                .iter()
+                .map(|finding| {
+                    format!(
+                        "{:?}: {}{}{} [{}]: {}",
+                        finding.severity,
+                        finding.at,
+                        if finding.at.is_empty() { "" } else { ": " },
+                        finding.message,
+                        finding.id,
+                        finding.cure
+                    )
+                })
+                .collect();
             list(&mut out, "findings on the whole", &findings);
         }
         list(&mut out, "not read", &self.not_read);
@@ -151,8 +211,13 @@ impl Statement {
 
     fn markdown(&self) -> String {
         let mut out = format!("### Fire drill: {}\n\n", self.summary());
-        let _ = writeln!(out, "{} virtual days, then every claim and namespace destroyed and restored the way the manifests declare. Seed {}.\n", self.days, self.seed);
-        let _ = writeln!(out, "| app | verdict | why | worst RPO | RTO | compared |\n|---|---|---|---|---|---|");
+        let _ = writeln!(
+            out,
+            "{} virtual days, then every claim and namespace destroyed and restored the way the manifests declare. Seed {}.\n",
+            self.days, self.seed
+        );
+        let _ =
+            writeln!(out, "| app | verdict | why | worst RPO | RTO | compared |\n|---|---|---|---|---|---|");
         let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
         for certificate in &self.certificates {
             let mark = match certificate.verdict {
@@ -161,13 +226,43 @@ impl Statement {
                 Verdict::NotRead | Verdict::Unknown => "❔",
                 Verdict::NotProtected => "❌",
             };
-            let rpo = certificate.claims.iter().map(|claim| claim.rpo_worst_seconds).max().map(span).unwrap_or_default();
-            let rto = certificate.claims.iter().filter_map(|claim| claim.rto_seconds).max().map(span).unwrap_or_default();
-            let (files, bytes) = certificate.claims.iter().fold((0, 0), |(files, bytes), claim| (files + claim.files, bytes + claim.bytes));
-            let _ = writeln!(out, "| `{}` | {mark} {} | {} | {rpo} | {rto} | {files} files, {} |", cell(&certificate.app), certificate.verdict.words(), cell(certificate.because.first().map_or("", String::as_str)), size(bytes));
+            let rpo = certificate
+                .claims
+                .iter()
+                .map(|claim| claim.rpo_worst_seconds)
+                .max()
+                .map(span)
+                .unwrap_or_default();
+            let rto = certificate
+                .claims
+                .iter()
+                .filter_map(|claim| claim.rto_seconds)
+                .max()
+                .map(span)
+                .unwrap_or_default();
+            let (files, bytes) = certificate
+                .claims
+                .iter()
+                .fold((0, 0), |(files, bytes), claim| (files + claim.files, bytes + claim.bytes));
+            let _ = writeln!(
+                out,
+                "| `{}` | {mark} {} | {} | {rpo} | {rto} | {files} files, {} |",
+                cell(&certificate.app),
+                certificate.verdict.words(),
+                cell(certificate.because.first().map_or("", String::as_str)),
+                size(bytes)
+            );
         }
-        for certificate in self.certificates.iter().filter(|certificate| certificate.verdict != Verdict::Protected || certificate.findings.iter().any(|finding| finding.severity > Severity::Note)) {
-            let _ = writeln!(out, "\n<details><summary><code>{}</code>: {}</summary>\n", certificate.app, certificate.verdict.words());
+        for certificate in self.certificates.iter().filter(|certificate| {
+            certificate.verdict != Verdict::Protected
+                || certificate.findings.iter().any(|finding| finding.severity > Severity::Note)
+        }) {
+            let _ = writeln!(
+                out,
+                "\n<details><summary><code>{}</code>: {}</summary>\n",
+                certificate.app,
+                certificate.verdict.words()
+            );
             for reason in &certificate.because {
                 let _ = writeln!(out, "- {reason}");
             }
@@ -180,7 +275,15 @@ impl Statement {
                 }
             }
             for finding in certificate.findings.iter().filter(|finding| finding.severity > Severity::Note) {
-                let _ = writeln!(out, "- `{}` {} **{}**: {} (cure: {})", finding.id, finding.at, format!("{:?}", finding.severity).to_lowercase(), finding.message, finding.cure);
+                let _ = writeln!(
+                    out,
+                    "- `{}` {} **{}**: {} (cure: {})",
+                    finding.id,
+                    finding.at,
+                    format!("{:?}", finding.severity).to_lowercase(),
+                    finding.message,
+                    finding.cure
+                );
             }
             let _ = writeln!(out, "- again: `{}`\n\n</details>", certificate.replay);
         }
@@ -193,7 +296,11 @@ impl Statement {
                 let _ = writeln!(out, "\n</details>");
             }
         };
-        let findings: Vec<String> = self.findings.iter().map(|finding| format!("`{}` {} {}: {}", finding.id, finding.at, finding.message, finding.cure)).collect();
+        let findings: Vec<String> = self
+            .findings
+            .iter()
+            .map(|finding| format!("`{}` {} {}: {}", finding.id, finding.at, finding.message, finding.cure))
+            .collect();
         section(&mut out, "Findings on the whole", &findings);
         section(&mut out, "Not read", &self.not_read);
         section(&mut out, "Left out of the rendering", &self.skipped);

@@ -24,8 +24,12 @@ impl History {
         let job = format!("volsync-src-{name}");
         for event in events {
             match &event.what {
-                What::ApiWrite { object_kind, namespace: space, name: object, fields, .. } if object_kind == "ReplicationSource" && space == namespace && object == name => {
-                    let time = |field: &str| fields.get(field).and_then(|value| value.as_str()?.parse::<Timestamp>().ok());
+                What::ApiWrite { object_kind, namespace: space, name: object, fields, .. }
+                    if object_kind == "ReplicationSource" && space == namespace && object == name =>
+                {
+                    let time = |field: &str| {
+                        fields.get(field).and_then(|value| value.as_str()?.parse::<Timestamp>().ok())
+                    };
                     if let Some(start) = time("status.lastSyncStartTime") {
                         // Kubernetes keeps whole seconds: the write itself is the better witness.
                         if started.is_none() {
@@ -36,8 +40,19 @@ impl History {
                         started = None;
                     }
                 }
-                What::Job { namespace: space, name: object, operation, .. } if space == namespace && *object == job && operation == "failed" => history.failures += 1,
-                What::Pod { namespace: space, name: object, operation, detail } if space == namespace && object.starts_with(&job) && operation == "terminated" && !detail.starts_with('0') && !detail.contains("exit 0") && !detail.contains("code 0") => {
+                What::Job { namespace: space, name: object, operation, .. }
+                    if space == namespace && *object == job && operation == "failed" =>
+                {
+                    history.failures += 1;
+                }
+                What::Pod { namespace: space, name: object, operation, detail }
+                    if space == namespace
+                        && object.starts_with(&job)
+                        && operation == "terminated"
+                        && !detail.starts_with('0')
+                        && !detail.contains("exit 0")
+                        && !detail.contains("code 0") =>
+                {
                     history.failures += u32::from(detail.contains(|c: char| c.is_ascii_digit()));
                 }
                 _ => {}
@@ -50,7 +65,13 @@ impl History {
     pub fn worst_gap(&self, from: Timestamp, to: Timestamp) -> Duration {
         let mut worst = Duration::ZERO;
         let mut last = from;
-        for moment in self.syncs.iter().filter(|(begin, end)| *begin >= from && *end <= to).map(|(begin, _)| *begin).chain([to]) {
+        for moment in self
+            .syncs
+            .iter()
+            .filter(|(begin, end)| *begin >= from && *end <= to)
+            .map(|(begin, _)| *begin)
+            .chain([to])
+        {
             worst = worst.max(Duration::try_from(moment.duration_since(last)).unwrap_or_default());
             last = moment;
         }
@@ -64,10 +85,20 @@ mod tests {
     use serde_json::json;
 
     fn write(at: &str, start: Option<&str>, end: Option<&str>) -> Event {
-        let fields = [("status.lastSyncStartTime", start), ("status.lastSyncTime", end)].into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))).collect();
+        let fields = [("status.lastSyncStartTime", start), ("status.lastSyncTime", end)]
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), json!(value?))))
+            .collect();
         let what = What::ApiWrite {
-            caller: "controller".into(), verb: "update".into(), resource: "volsync.backube/v1alpha1/replicationsources".into(), object_kind: "ReplicationSource".into(),
-            namespace: "n".into(), name: "a".into(), resource_version: 1, digest: String::new(), fields,
+            caller: "controller".into(),
+            verb: "update".into(),
+            resource: "volsync.backube/v1alpha1/replicationsources".into(),
+            object_kind: "ReplicationSource".into(),
+            namespace: "n".into(),
+            name: "a".into(),
+            resource_version: 1,
+            digest: String::new(),
+            fields,
         };
         Event { sequence: 0, at: at.parse().unwrap(), point: String::new(), what }
     }
@@ -83,7 +114,11 @@ mod tests {
         ];
         let history = History::of(&events, "n", "a");
         assert_eq!(history.syncs.len(), 2, "{history:?}");
-        assert_eq!(history.worst_gap("2026-01-01T00:00:00Z".parse().unwrap(), "2026-01-01T05:00:00Z".parse().unwrap()), Duration::from_secs(3 * 3600 - 1));
+        assert_eq!(
+            history
+                .worst_gap("2026-01-01T00:00:00Z".parse().unwrap(), "2026-01-01T05:00:00Z".parse().unwrap()),
+            Duration::from_secs(3 * 3600 - 1)
+        );
         assert_eq!(History::of(&events, "n", "b"), History::default());
     }
 }

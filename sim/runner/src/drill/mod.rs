@@ -8,10 +8,13 @@
 
 mod args;
 pub mod certificate;
+mod compare;
 pub mod format;
+mod ground;
 mod history;
 pub mod plan;
 pub mod play;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -58,9 +61,20 @@ pub struct Drilled {
 /// # Errors
 /// What kept the drill from being held at all (unreadable input, a directory that cannot be written);
 /// what the drill found is told by the code and the certificates, not by an error.
+#[expect(clippy::needless_pass_by_value, reason = "the hook hands over what was parsed")]
 pub fn command(args: Args) -> anyhow::Result<u8> {
     let options = options(&args, kustomize())?;
-    let inputs = args.paths.iter().map(|path| if path == Path::new("-") { Input::Stream { name: "-".into(), reader: Box::new(std::io::stdin()) } } else { Input::Path(path.clone()) }).collect();
+    let inputs = args
+        .paths
+        .iter()
+        .map(|path| {
+            if path == Path::new("-") {
+                Input::Stream { name: "-".into(), reader: Box::new(std::io::stdin()) }
+            } else {
+                Input::Path(path.clone())
+            }
+        })
+        .collect();
     let model = gitops::read(inputs, &options)?;
     let today = jiff::Zoned::now().date();
     let drilled = hold(&args, &model, today, &Screen::new())?;
@@ -78,8 +92,16 @@ pub fn command(args: Args) -> anyhow::Result<u8> {
 /// # Errors
 /// A time of `--as-of` that cannot be read.
 pub fn hold(args: &Args, model: &Model, today: Date, screen: &Screen) -> anyhow::Result<Drilled> {
-    let chosen: Vec<usize> = (0..model.apps.len()).filter(|at| args.app.is_empty() || args.app.iter().any(|name| model.apps[*at].key.is_meant_by(name))).collect();
-    let drillable: Vec<usize> = chosen.iter().copied().filter(|at| !args.read_only && model.apps[*at].unknown.is_empty() && !model.apps[*at].sources.is_empty()).collect();
+    let chosen: Vec<usize> = (0..model.apps.len())
+        .filter(|at| args.app.is_empty() || args.app.iter().any(|name| model.apps[*at].key.is_meant_by(name)))
+        .collect();
+    let drillable: Vec<usize> = chosen
+        .iter()
+        .copied()
+        .filter(|at| {
+            !args.read_only && model.apps[*at].unknown.is_empty() && !model.apps[*at].sources.is_empty()
+        })
+        .collect();
     let worlds = worlds(model, &drillable);
     let how = Play { days: args.days, seed: args.seed, as_of: as_of(args.as_of.as_deref())? };
     let played = play_all(&worlds, &how, screen);
@@ -89,17 +111,34 @@ pub fn hold(args: &Args, model: &Model, today: Date, screen: &Screen) -> anyhow:
         records.push((world.name.clone(), played.record));
         outcomes.extend(played.apps.into_iter().map(|outcome| (outcome.index, outcome)));
     }
-    let certificates: Vec<Certificate> = chosen.iter().map(|at| issue(model, &model.apps[*at], outcomes.get(at), &args.accept, today, replay(args, &model.apps[*at].key.to_string()))).collect();
+    let certificates: Vec<Certificate> = chosen
+        .iter()
+        .map(|at| {
+            issue(
+                model,
+                &model.apps[*at],
+                outcomes.get(at),
+                &args.accept,
+                today,
+                replay(args, &model.apps[*at].key.to_string()),
+            )
+        })
+        .collect();
     let mut assumed: Vec<String> = worlds.iter().flat_map(|world| world.assumed.clone()).collect();
     if !worlds.is_empty() {
         assumed.push("RTO and durations are those of a seeded tree of about a megabyte at the bed's stated speeds, not of your data".to_owned());
-        assumed.push("repositories exist before the first deployment and hold nothing of these apps".to_owned());
+        assumed
+            .push("repositories exist before the first deployment and hold nothing of these apps".to_owned());
     }
     if worlds.iter().any(|world| !world.exports.is_empty()) {
         assumed.push("NFS exports map every user to one, as a NAS that several movers share must".to_owned());
     }
-    if worlds.iter().any(|world| world.apps.iter().any(|plan| plan.app.claims.iter().any(|claim| claim.copy_trigger))) {
-        assumed.push("copies that wait for volsync.backube/copy-trigger are released once an hour".to_owned());
+    if worlds
+        .iter()
+        .any(|world| world.apps.iter().any(|plan| plan.app.claims.iter().any(|claim| claim.copy_trigger)))
+    {
+        assumed
+            .push("copies that wait for volsync.backube/copy-trigger are released once an hour".to_owned());
     }
     assumed.sort();
     assumed.dedup();
@@ -114,7 +153,9 @@ fn code(args: &Args, model: &Model, statement: &Statement) -> u8 {
         EXIT_VIOLATED
     } else if broken {
         EXIT_INPUT
-    } else if statement.count(Verdict::Unknown) + statement.count(Verdict::NotRead) > 0 || statement.certificates.is_empty() && !model.unread.is_empty() {
+    } else if statement.count(Verdict::Unknown) + statement.count(Verdict::NotRead) > 0
+        || statement.certificates.is_empty() && !model.unread.is_empty()
+    {
         EXIT_UNSUPPORTED
     } else if statement.certificates.is_empty() {
         EXIT_NOTHING
@@ -125,13 +166,31 @@ fn code(args: &Args, model: &Model, statement: &Statement) -> u8 {
 
 /// How to read the input.
 fn options(args: &Args, kustomize: Option<Vec<String>>) -> anyhow::Result<Options> {
-    let classes = args.class.iter().map(|(name, word)| Ok((name.clone(), Character::of_word(word).map_err(|message| anyhow::anyhow!("--class {name}={word}: {message}"))?))).collect::<anyhow::Result<_>>()?;
+    let classes = args
+        .class
+        .iter()
+        .map(|(name, word)| {
+            Ok((
+                name.clone(),
+                Character::of_word(word)
+                    .map_err(|message| anyhow::anyhow!("--class {name}={word}: {message}"))?,
+            ))
+        })
+        .collect::<anyhow::Result<_>>()?;
     Ok(Options { variables: args.set.iter().cloned().collect(), classes, kustomize })
 }
 
 /// A program on the path that builds kustomizations, tried, not looked up.
 fn kustomize() -> Option<Vec<String>> {
-    let answers = |command: &[&str]| Command::new(command[0]).args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let answers = |command: &[&str]| {
+        Command::new(command[0])
+            .args(&command[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
     let words = |command: &[&str]| Some(command.iter().map(|word| (*word).to_owned()).collect());
     if answers(&["kustomize", "version"]) {
         words(&["kustomize", "build"])
@@ -147,16 +206,24 @@ fn as_of(text: Option<&str>) -> anyhow::Result<AsOf> {
     if let Ok(moment) = text.parse::<jiff::Timestamp>() {
         return Ok(AsOf::Moment(moment));
     }
-    let span: jiff::SignedDuration = text.parse().map_err(|_| anyhow::anyhow!("--as-of {text}: write a time such as 2026-01-08T12:00:00Z, or an age before the fire such as 36h"))?;
-    Ok(AsOf::Before(std::time::Duration::try_from(span).map_err(|_| anyhow::anyhow!("--as-of {text}: an age is not negative"))?))
+    let span: jiff::SignedDuration = text.parse().map_err(|_| {
+        anyhow::anyhow!(
+            "--as-of {text}: write a time such as 2026-01-08T12:00:00Z, or an age before the fire such as 36h"
+        )
+    })?;
+    Ok(AsOf::Before(
+        std::time::Duration::try_from(span)
+            .map_err(|_| anyhow::anyhow!("--as-of {text}: an age is not negative"))?,
+    ))
 }
 
 fn replay(args: &Args, app: &str) -> String {
     let mut line = String::from("firedrill drill");
     let mut push = |text: &str| {
         line.push(' ');
-        let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c));
-        if plain { line.push_str(text) } else { line.push_str(&format!("'{}'", text.replace('\'', r"'\''"))) }
+        let plain =
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c));
+        if plain { line.push_str(text) } else { line.extend(["'", &text.replace('\'', r"'\''"), "'"]) }
     };
     args.paths.iter().for_each(|path| push(&path.display().to_string()));
     push("--app");
@@ -180,7 +247,8 @@ fn replay(args: &Args, app: &str) -> String {
 
 /// Plays worlds on as many threads as there are processors.
 fn play_all(worlds: &[World], how: &Play, screen: &Screen) -> Vec<Played> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(worlds.len().max(1));
+    let threads =
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(worlds.len().max(1));
     let next = AtomicUsize::new(0);
     let results: Mutex<BTreeMap<usize, Played>> = Mutex::default();
     std::thread::scope(|scope| {
@@ -232,9 +300,14 @@ impl Screen {
 
     fn line(&self, world: &World) -> Line {
         let names: Vec<String> = world.apps.iter().map(|plan| plan.app.key.name.clone()).collect();
-        let title = if names.len() > 4 { format!("{} and {} more", names[..3].join(", "), names.len() - 3) } else { names.join(", ") };
+        let title = if names.len() > 4 {
+            format!("{} and {} more", names[..3].join(", "), names.len() - 3)
+        } else {
+            names.join(", ")
+        };
         let bar = self.bars.as_ref().map(|bars| {
-            let style = ProgressStyle::with_template("{spinner} {prefix}: {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style = ProgressStyle::with_template("{spinner} {prefix}: {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
             bars.add(ProgressBar::new_spinner().with_style(style).with_prefix(title.clone()))
         });
         Line { bar, title: self.lines.then_some(title) }

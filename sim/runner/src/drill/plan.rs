@@ -52,7 +52,9 @@ pub fn worlds(model: &Model, chosen: &[usize]) -> Vec<World> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for &index in chosen {
         let own = places(&model.apps[index]);
-        let (mut joined, rest): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.iter().any(|other| !places(&model.apps[*other]).is_disjoint(&own)));
+        let (mut joined, rest): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .partition(|group| group.iter().any(|other| !places(&model.apps[*other]).is_disjoint(&own)));
         let mut group: Vec<usize> = joined.drain(..).flatten().collect();
         group.push(index);
         groups = rest;
@@ -67,11 +69,15 @@ pub fn worlds(model: &Model, chosen: &[usize]) -> Vec<World> {
 
 fn movers(app: &App) -> impl Iterator<Item = (&Object, &Mover, &'static str)> {
     let sources = app.sources.iter().map(|source| (&source.object, &source.mover, "volsync-src-"));
-    sources.chain(app.destinations.iter().map(|destination| (&destination.object, &destination.mover, "volsync-dst-")))
+    sources.chain(
+        app.destinations.iter().map(|destination| (&destination.object, &destination.mover, "volsync-dst-")),
+    )
 }
 
 fn places(app: &App) -> BTreeSet<(String, String)> {
-    movers(app).filter_map(|(object, mover, _)| Some((object.cluster.clone(), mover.location.as_ref()?.to_string()))).collect()
+    movers(app)
+        .filter_map(|(object, mover, _)| Some((object.cluster.clone(), mover.location.as_ref()?.to_string())))
+        .collect()
 }
 
 fn world(model: &Model, at: usize, group: &[usize]) -> World {
@@ -85,7 +91,9 @@ fn world(model: &Model, at: usize, group: &[usize]) -> World {
         for (object, mover, _) in movers(app) {
             world.namespaces.insert(object.namespace.clone());
             secrets.insert((object.namespace.clone(), mover.repository.clone()));
-            world.exports.extend(mover.exports.iter().map(|export| (export.server.clone(), export.path.clone())));
+            world
+                .exports
+                .extend(mover.exports.iter().map(|export| (export.server.clone(), export.path.clone())));
             store(&mut world, mover.location.as_ref());
         }
         let mut objects: Vec<Value> = app.claims.iter().map(|claim| claim.object.object.clone()).collect();
@@ -94,9 +102,18 @@ fn world(model: &Model, at: usize, group: &[usize]) -> World {
         }
         world.apps.push(AppPlan { index, app: app.clone(), objects });
     }
-    let locations: BTreeSet<&Location> = world.apps.iter().flat_map(|plan| movers(&plan.app).filter_map(|(_, mover, _)| mover.location.as_ref()).collect::<Vec<_>>()).collect();
+    let locations: BTreeSet<&Location> = world
+        .apps
+        .iter()
+        .flat_map(|plan| {
+            movers(&plan.app).filter_map(|(_, mover, _)| mover.location.as_ref()).collect::<Vec<_>>()
+        })
+        .collect();
     let mut maintenance = Vec::new();
-    for kept in model.maintenance.iter().filter(|kept| kept.object.cluster == *cluster && kept.location.as_ref().is_some_and(|location| locations.contains(location))) {
+    for kept in model.maintenance.iter().filter(|kept| {
+        kept.object.cluster == *cluster
+            && kept.location.as_ref().is_some_and(|location| locations.contains(location))
+    }) {
         secrets.insert((kept.object.namespace.clone(), kept.repository.clone()));
         world.namespaces.insert(kept.object.namespace.clone());
         world.exports.extend(kept.exports.iter().map(|export| (export.server.clone(), export.path.clone())));
@@ -105,16 +122,30 @@ fn world(model: &Model, at: usize, group: &[usize]) -> World {
     world.exports.extend(played.exports.iter().cloned());
     world.assumed.extend(played.assumed.iter().cloned());
     for namespace in &world.namespaces {
-        let declared = model.namespaces.iter().find(|object| object.name == *namespace && object.cluster == *cluster);
-        world.shared.push(declared.map_or_else(|| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}), |object| object.object.clone()));
+        let declared =
+            model.namespaces.iter().find(|object| object.name == *namespace && object.cluster == *cluster);
+        world.shared.push(declared.map_or_else(
+            || json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+            |object| object.object.clone(),
+        ));
     }
     for (namespace, name) in &secrets {
-        let found = model.secrets.iter().find(|secret| secret.object.namespace == *namespace && secret.object.name == *name && secret.object.cluster == *cluster);
+        let found = model.secrets.iter().find(|secret| {
+            secret.object.namespace == *namespace
+                && secret.object.name == *name
+                && secret.object.cluster == *cluster
+        });
         if let Some(secret) = found.filter(|secret| secret.kind != SecretKind::Absent) {
             world.shared.push(played.secret(secret.object.object.clone(), &secret.values));
         }
     }
-    world.shared.extend(model.config_maps.iter().filter(|map| world.namespaces.contains(&map.namespace)).map(|map| map.object.clone()));
+    world.shared.extend(
+        model
+            .config_maps
+            .iter()
+            .filter(|map| world.namespaces.contains(&map.namespace))
+            .map(|map| map.object.clone()),
+    );
     world.shared.extend(maintenance);
     classes(model, &mut world);
     world
@@ -139,9 +170,14 @@ struct Played {
 impl Played {
     /// A Secret whose repository path follows the mount point.
     fn secret(&self, mut object: Value, values: &BTreeMap<String, String>) -> Value {
-        let Some(path) = values.get("KOPIA_REPOSITORY").and_then(|url| url.strip_prefix("filesystem://")) else { return object };
+        let Some(path) = values.get("KOPIA_REPOSITORY").and_then(|url| url.strip_prefix("filesystem://"))
+        else {
+            return object;
+        };
         for (from, to) in &self.moved {
-            if let Some(rest) = path.strip_prefix(from.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            if let Some(rest) =
+                path.strip_prefix(from.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+            {
                 object["stringData"]["KOPIA_REPOSITORY"] = json!(format!("filesystem://{to}{rest}"));
             }
         }
@@ -152,7 +188,11 @@ impl Played {
 /// The object with the effect of the policies that are for its mover.
 fn play(model: &Model, object: &Object, spec: &str, job: &str, played: &mut Played) -> Value {
     let mut value = object.object.clone();
-    let of_cluster = |policy: &&Policy| policy.object.cluster == object.cluster || policy.object.cluster.is_empty() || object.cluster.is_empty();
+    let of_cluster = |policy: &&Policy| {
+        policy.object.cluster == object.cluster
+            || policy.object.cluster.is_empty()
+            || object.cluster.is_empty()
+    };
     for policy in model.policies.iter().filter(of_cluster).filter(|policy| policy.is_for(job)) {
         if let Some(mount) = &policy.mounts {
             let name = mount.mounted_at.trim_matches('/').replace('/', "-");
@@ -167,9 +207,14 @@ fn play(model: &Model, object: &Object, spec: &str, job: &str, played: &mut Play
             played.moved.insert(mount.mounted_at.clone(), format!("/mnt/{name}"));
             played.assumed.insert(format!("admission policy {} is played by its effect: {}:{} mounted into movers (at /mnt/{name} instead of {})", policy.object.name, mount.server, mount.path, mount.mounted_at));
         } else if let Some(seconds) = policy.jitter_seconds_max {
-            played.assumed.insert(format!("admission policy {}: its delay of up to {seconds} s is left out", policy.object.name));
+            played.assumed.insert(format!(
+                "admission policy {}: its delay of up to {seconds} s is left out",
+                policy.object.name
+            ));
         } else {
-            played.assumed.insert(format!("admission policy {} is not understood and not played", policy.object.name));
+            played
+                .assumed
+                .insert(format!("admission policy {} is not understood and not played", policy.object.name));
         }
     }
     value
@@ -195,7 +240,12 @@ fn classes(model: &Model, world: &mut World) {
     // Movers that name no snapshot class take their driver's default one.
     for spec in &world.classes {
         let wanted = json!(spec.provisioner);
-        if StorageClassSpec::new("any", spec.character).snapshot_class.is_some() && !world.snapshot_classes.iter().any(|class| class["driver"] == wanted && class.pointer("/metadata/annotations").is_some()) {
+        if StorageClassSpec::new("any", spec.character).snapshot_class.is_some()
+            && !world
+                .snapshot_classes
+                .iter()
+                .any(|class| class["driver"] == wanted && class.pointer("/metadata/annotations").is_some())
+        {
             world.snapshot_classes.push(json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotClass", "driver": wanted, "deletionPolicy": "Delete",
                 "metadata": {"name": format!("default-{}", spec.name), "annotations": {"snapshot.storage.kubernetes.io/is-default-class": "true"}}}));
         }
