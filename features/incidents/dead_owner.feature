@@ -10,7 +10,7 @@ Feature: Maintenance whose owner is gone
       | data.KOPIA_OVERRIDE_MAINTENANCE_USERNAME | bm9ib2R5QHZvbHN5bmMtc3JjLWFwcC14N2sycA== |
     And the KopiaMaintenance "nightly" is set to
       | metadata.annotations | {"firedrill.dev/take-ownership": "maintenance@volsync"} |
-    And 24 hours pass
+    And 3 hours pass
     And the Secret "main" is set to
       | data.KOPIA_OVERRIDE_MAINTENANCE_USERNAME | null |
     And the KopiaMaintenance "nightly" is set to
@@ -21,7 +21,7 @@ Feature: Maintenance whose owner is gone
       """
       kubectl annotate kopiamaintenance nightly firedrill.dev/take-ownership=nobody@volsync-src-app-x7k2p
       """
-    And 48 hours pass
+    And 24 hours pass
     Then the repository "main" is maintained by "maintenance@volsync"
     And the MaintenanceHealthy condition of the KopiaMaintenance "nightly" says "MaintenanceHealthy=True"
     And the repository "main" verifies
