@@ -18,7 +18,11 @@ fn main() {
     let mut table = String::from("[\n");
     for file in &files {
         let full = root.join(file).canonicalize().expect("the file was just listed");
-        table.push_str(&format!("    ({:?}, include_str!({:?})),\n", file.to_string_lossy(), full.to_string_lossy()));
+        table.push_str(&format!(
+            "    ({:?}, include_str!({:?})),\n",
+            file.to_string_lossy(),
+            full.to_string_lossy()
+        ));
     }
     table.push_str("]\n");
     let target = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("embedded.rs");

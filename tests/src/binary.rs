@@ -59,7 +59,10 @@ pub fn program(package: &str, name: &str, profile: Profile) -> Result<PathBuf, S
         ));
     }
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(["build", "--quiet", "--package", package, "--bin", name, "--target-dir"]).arg(target());
+    cargo
+        .current_dir(root())
+        .args(["build", "--quiet", "--package", package, "--bin", name, "--target-dir"])
+        .arg(target());
     if profile == Profile::Release {
         cargo.arg("--release");
     }
@@ -78,11 +81,15 @@ fn target() -> PathBuf {
 /// Whether a program is as new as everything that its dependency file names.
 fn is_up_to_date(path: &Path) -> bool {
     let modified = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
-    let (Some(built), Ok(list)) = (modified(path), fs::read_to_string(path.with_extension("d"))) else { return false };
+    let (Some(built), Ok(list)) = (modified(path), fs::read_to_string(path.with_extension("d"))) else {
+        return false;
+    };
     let Some((_, sources)) = list.split_once(':') else { return false };
     // Spaces within a name are written with a backslash.
     let sources = sources.replace("\\ ", "\0");
-    sources.split_whitespace().all(|source| modified(Path::new(&source.replace('\0', " "))).is_some_and(|time| time <= built))
+    sources
+        .split_whitespace()
+        .all(|source| modified(Path::new(&source.replace('\0', " "))).is_some_and(|time| time <= built))
 }
 
 #[cfg(test)]
@@ -97,7 +104,11 @@ mod tests {
         fs::write(at("a source.rs"), "").unwrap();
         fs::write(at("program"), "").unwrap();
         assert!(!is_up_to_date(&at("program")), "nobody knows its sources");
-        let list = format!("{}: {}", at("program").display(), at("a source.rs").display().to_string().replace(' ', "\\ "));
+        let list = format!(
+            "{}: {}",
+            at("program").display(),
+            at("a source.rs").display().to_string().replace(' ', "\\ ")
+        );
         fs::write(at("program.d"), list).unwrap();
         assert!(is_up_to_date(&at("program")));
         let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 33);

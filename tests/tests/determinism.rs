@@ -20,8 +20,14 @@ use serde_json::Value;
 const SCENARIOS: [(&str, &str); 5] = [
     ("features/nightly.feature", "Each night's changes are in that night's snapshot"),
     ("features/auto_restore.feature", "With backups present, a new claim is filled before it binds"),
-    ("scenarios/regressions/half_a_day.yaml", "half a day of backups with maintenance leaves what the policy keeps"),
-    ("scenarios/regressions/killed_mover.yaml", "a mover killed for memory is tried again, and nothing counts twice"),
+    (
+        "scenarios/regressions/half_a_day.yaml",
+        "half a day of backups with maintenance leaves what the policy keeps",
+    ),
+    (
+        "scenarios/regressions/killed_mover.yaml",
+        "a mover killed for memory is tried again, and nothing counts twice",
+    ),
     ("scenarios/smoke/one_file.yaml", "one file comes back"),
 ];
 
@@ -41,7 +47,10 @@ struct Run {
 fn play(program: &Path, jobs: usize, seed: Option<u64>) -> Run {
     let out = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
-    command.current_dir(binary::root()).args(["run", "--format", "json", "--jobs", &jobs.to_string(), "--out"]).arg(out.path());
+    command
+        .current_dir(binary::root())
+        .args(["run", "--format", "json", "--jobs", &jobs.to_string(), "--out"])
+        .arg(out.path());
     for (file, name) in SCENARIOS {
         command.args([file, "--filter", name]);
     }
@@ -50,10 +59,12 @@ fn play(program: &Path, jobs: usize, seed: Option<u64>) -> Run {
     }
     let output = command.output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {words}"));
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {words}"));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let scenarios = report["scenarios"].as_array().unwrap();
-    let digests: BTreeMap<_, _> = scenarios.iter().map(|one| (text(&one["scenario"]), text(&one["digest"]))).collect();
+    let digests: BTreeMap<_, _> =
+        scenarios.iter().map(|one| (text(&one["scenario"]), text(&one["digest"]))).collect();
     let files: BTreeSet<_> = scenarios.iter().map(|one| text(&one["file"])).collect();
     assert_eq!(files, SCENARIOS.iter().map(|(file, _)| (*file).to_owned()).collect(), "{words}");
     assert!(scenarios.iter().all(|one| one["verdict"] == "passed"), "{words}");

@@ -22,7 +22,8 @@ fn main() {
             .fail_on_skipped()
             .before(|feature, _, scenario, world| {
                 let set = feature::settings(feature, scenario).unwrap_or_else(|error| panic!("{error}"));
-                world.stage = Some(Stage::set(&set, None).unwrap_or_else(|failure| panic!("{}", failure.reason)));
+                world.stage =
+                    Some(Stage::set(&set, None).unwrap_or_else(|failure| panic!("{}", failure.reason)));
                 Box::pin(std::future::ready(()))
             })
             .filter_run_and_exit(folder, |_, _, scenario| {

@@ -12,7 +12,9 @@ use testbed::subject::saboteur;
 
 /// What is wrong with the scenarios about one saboteur.
 fn trouble(name: &str, scenarios: &[Scenario]) -> Vec<String> {
-    let [negative, twin] = scenarios else { return vec![format!("{name}: {} scenarios instead of two", scenarios.len())] };
+    let [negative, twin] = scenarios else {
+        return vec![format!("{name}: {} scenarios instead of two", scenarios.len())];
+    };
     let mut trouble = Vec::new();
     let mut expect = |is_so: bool, what: &str| {
         if !is_so {
@@ -25,7 +27,10 @@ fn trouble(name: &str, scenarios: &[Scenario]) -> Vec<String> {
     expect(proof.is_some_and(|proof| proof.verdict == Verdict::Violated), "nothing must be violated");
     expect(proof.is_some_and(|proof| proof.oracle.is_some()), "no oracle is meant to catch it");
     expect(proof.is_some_and(|proof| proof.because.len() > 4), "no reason is demanded");
-    expect(twin.bed.subject == SubjectSpec::Reference && twin.proof.is_none(), "the twin's subject is not the reference");
+    expect(
+        twin.bed.subject == SubjectSpec::Reference && twin.proof.is_none(),
+        "the twin's subject is not the reference",
+    );
     expect(twin.steps == negative.steps && twin.seed == negative.seed, "the twin is another story");
     trouble
 }

@@ -54,7 +54,11 @@ fn serve(subject: &str) -> Served {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once(": ")).expect("it says where it is").0;
+    let address = line
+        .split_once("http://")
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .expect("it says where it is")
+        .0;
     Served { process: Kept(child), address: address.to_owned(), kubeconfig, folder }
 }
 
@@ -110,7 +114,8 @@ impl Served {
     /// Watches the replication source until it has synchronised; the time of it.
     fn last_sync(&self) -> String {
         let seconds = DEADLINE.as_secs();
-        let watch = self.send("GET", &format!("{SOURCES}?watch=1&timeoutSeconds={seconds}&resourceVersion=0"), "");
+        let watch =
+            self.send("GET", &format!("{SOURCES}?watch=1&timeoutSeconds={seconds}&resourceVersion=0"), "");
         let mut last = String::new();
         for line in watch.lines() {
             last = line.expect("it ends within the deadline");
@@ -131,7 +136,8 @@ impl Served {
         assert_eq!(ended.code(), Some(0), "{ended}");
         assert!(!self.kubeconfig.exists(), "the kubeconfig is left behind");
         assert!(TcpStream::connect(&self.address).is_err(), "somebody still listens");
-        let left: Vec<_> = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["deep"], "only the folder that was asked for");
     }
 }

@@ -51,7 +51,8 @@ fn root() -> PathBuf {
 }
 
 fn cargo(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
+    let output =
+        Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
     assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo prints UTF-8")
 }
@@ -74,7 +75,8 @@ fn files(endings: &[&str]) -> Vec<(String, String)> {
 /// Direct dependencies of each member by name, from `cargo metadata`.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let metadata: Value =
-        serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"])).unwrap();
+        serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"]))
+            .unwrap();
     metadata["packages"]
         .as_array()
         .unwrap()
@@ -128,9 +130,11 @@ fn an_arrow_that_points_up_is_seen() {
 #[test]
 fn the_movers_tree_has_no_kube() {
     let tree = cargo(&["tree", "--package", "mover", "--edges", "normal", "--prefix", "none", "--offline"]);
-    let names: Vec<_> = tree.lines().filter(|line| line.starts_with("kube") || line.starts_with("k8s-")).collect();
+    let names: Vec<_> =
+        tree.lines().filter(|line| line.starts_with("kube") || line.starts_with("k8s-")).collect();
     assert!(names.is_empty(), "the mover must not talk to Kubernetes: {names:?}");
-    let tree = cargo(&["tree", "--package", "controller", "--edges", "normal", "--prefix", "none", "--offline"]);
+    let tree =
+        cargo(&["tree", "--package", "controller", "--edges", "normal", "--prefix", "none", "--offline"]);
     assert!(tree.lines().any(|line| line.starts_with("kube ")), "this check can no longer see kube at all");
 }
 
@@ -156,8 +160,10 @@ const FORBIDDEN: &[(&str, &str)] = &[
 ];
 
 fn forbidden_text(files: &[(String, String)]) -> Vec<String> {
-    let rules: Vec<_> =
-        FORBIDDEN.iter().map(|(pattern, cure)| (Regex::new(pattern).expect("a valid pattern"), cure)).collect();
+    let rules: Vec<_> = FORBIDDEN
+        .iter()
+        .map(|(pattern, cure)| (Regex::new(pattern).expect("a valid pattern"), cure))
+        .collect();
     let mut violations = Vec::new();
     for (name, text) in files {
         for (number, line) in text.lines().enumerate() {
@@ -186,7 +192,10 @@ fn shared_in_the_product(files: &[(String, String)]) -> Vec<String> {
 #[test]
 fn the_product_needs_nothing_that_users_lack() {
     assert_eq!(shared_in_the_product(&files(&[".rs"])), Vec::<String>::new());
-    assert_eq!(shared_in_the_product(&[("sim/a/src/b.rs".to_owned(), "\"../shared/x\"".to_owned())]).len(), 1);
+    assert_eq!(
+        shared_in_the_product(&[("sim/a/src/b.rs".to_owned(), "\"../shared/x\"".to_owned())]).len(),
+        1
+    );
 }
 
 fn too_long(files: &[(String, String)], long: &[(&str, &str)]) -> Vec<String> {
@@ -221,9 +230,10 @@ fn mapped(readme: &str) -> BTreeSet<String> {
 }
 
 fn rooms() -> BTreeSet<String> {
-    let mut rooms: BTreeSet<_> = ["Cargo.toml", "README.md", "features", "scenarios", "charts", "reference", "sim"]
-        .map(str::to_owned)
-        .into();
+    let mut rooms: BTreeSet<_> =
+        ["Cargo.toml", "README.md", "features", "scenarios", "charts", "reference", "sim"]
+            .map(str::to_owned)
+            .into();
     for (name, _) in files(&["Cargo.toml"]) {
         if let Some(room) = name.strip_suffix("/Cargo.toml") {
             rooms.insert(room.to_owned());
@@ -241,12 +251,24 @@ fn the_map_is_the_territory() {
 
 #[test]
 fn the_top_level_is_fixed() {
-    let allowed =
-        ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "charts", "features", "reference", "scenarios", "sim", "tests"];
-    let output = Command::new("git").args(["ls-files"]).current_dir(root()).output().expect("git lists the files");
+    let allowed = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "charts",
+        "features",
+        "reference",
+        "scenarios",
+        "sim",
+        "tests",
+    ];
+    let output =
+        Command::new("git").args(["ls-files"]).current_dir(root()).output().expect("git lists the files");
     let names = String::from_utf8(output.stdout).unwrap();
     let top: BTreeSet<_> = names.lines().filter_map(|name| name.split('/').next()).collect();
-    let strangers: Vec<_> = top.iter().filter(|name| !name.starts_with('.') && !allowed.contains(*name)).collect();
+    let strangers: Vec<_> =
+        top.iter().filter(|name| !name.starts_with('.') && !allowed.contains(*name)).collect();
     assert!(strangers.is_empty(), "{strangers:?} lie at the top level, whose entries are fixed");
 }
 
@@ -260,9 +282,9 @@ fn allowed_licences() -> BTreeSet<String> {
 /// Whether an SPDX expression can be satisfied with the allowed licences (`OR` needs one, `AND` all).
 fn is_allowed(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let expression = expression.replace('/', " OR ");
-    expression.split(" AND ").all(|part| {
-        part.split(" OR ").any(|name| allowed.contains(name.trim().trim_matches(['(', ')'])))
-    })
+    expression
+        .split(" AND ")
+        .all(|part| part.split(" OR ").any(|name| allowed.contains(name.trim().trim_matches(['(', ')']))))
 }
 
 #[test]
@@ -279,5 +301,7 @@ fn licences_of_what_we_link_are_allowed() {
         .collect();
     assert!(refused.is_empty(), "{refused:?}");
     assert!(!is_allowed("AGPL-3.0", &allowed) && !is_allowed("MIT AND GPL-3.0", &allowed));
-    assert!(is_allowed("MIT OR GPL-3.0", &allowed) && is_allowed("(MIT OR Apache-2.0) AND Unicode-3.0", &allowed));
+    assert!(
+        is_allowed("MIT OR GPL-3.0", &allowed) && is_allowed("(MIT OR Apache-2.0) AND Unicode-3.0", &allowed)
+    );
 }

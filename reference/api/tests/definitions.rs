@@ -49,11 +49,16 @@ fn the_chart_holds_what_the_types_say() {
         let path = crds_directory().join(&name);
         if bless {
             let text = serde_saphyr::to_string(&crd).expect("a definition prints");
-            std::fs::write(&path, format!("# Generated from reference/api; do not edit.\n{text}")).expect("writable");
+            std::fs::write(&path, format!("# Generated from reference/api; do not edit.\n{text}"))
+                .expect("writable");
         }
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let kept: Value = serde_saphyr::from_str(&text).expect("the chart's file is YAML");
-        assert_eq!(kept, crd, "{name} differs from the types; run with FIREDRILL_BLESS=1 and review the change");
+        assert_eq!(
+            kept, crd,
+            "{name} differs from the types; run with FIREDRILL_BLESS=1 and review the change"
+        );
     }
 }
 
@@ -108,7 +113,11 @@ fn fields_carry_the_original_s_rules() {
     check("ReplicationSource", "spec.trigger.schedule", &json!({"pattern": api::crd::SCHEDULE_PATTERN}));
     check("ReplicationSource", "spec.sourcePVC", &json!({"type": "string"}));
     check("ReplicationSource", "spec.kopia.sourcePathOverride", &json!({"pattern": "^/.*"}));
-    check("ReplicationDestination", "spec.kopia.restoreAsOf", &json!({"type": "string", "format": "date-time"}));
+    check(
+        "ReplicationDestination",
+        "spec.kopia.restoreAsOf",
+        &json!({"type": "string", "format": "date-time"}),
+    );
     check("ReplicationDestination", "spec.kopia.destinationPVC", &json!({"type": "string"}));
     check("KopiaMaintenance", "spec.schedule", &json!({"default": "0 2 * * *"}));
     check("KopiaMaintenance", "spec.enabled", &json!({"default": true, "type": "boolean"}));
@@ -119,7 +128,9 @@ fn fields_carry_the_original_s_rules() {
 #[test]
 fn names_the_original_does_not_have_are_absent() {
     let source = property("ReplicationSource", "spec.kopia");
-    for absent in ["snapshotClassName", "maintenanceIntervalDays", "repositoryPVC", "volume", "cache", "mover"] {
+    for absent in
+        ["snapshotClassName", "maintenanceIntervalDays", "repositoryPVC", "volume", "cache", "mover"]
+    {
         assert!(source["properties"].get(absent).is_none(), "{absent}");
     }
     let destination = property("ReplicationDestination", "spec.kopia");

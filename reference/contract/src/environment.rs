@@ -225,7 +225,8 @@ pub const BACKEND_KEYS: [&str; 44] = [
 ];
 
 /// Proxy variables, passed on when the controller has them, in order.
-pub const PROXY: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
+pub const PROXY: [&str; 6] =
+    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
 
 /// Between two additional arguments in the original's form of [`KOPIA_ADDITIONAL_ARGS`].
 pub const ARGUMENT_SEPARATOR: &str = "|VOLSYNC_ARG_SEP|";
@@ -319,7 +320,9 @@ impl Environment {
             .secret(KOPIA_PASSWORD, secret, false)
             .secret(KOPIA_MANUAL_CONFIG, secret, true);
         let table = match mover_volume {
-            Some(mount) => table.literal(KOPIA_REPOSITORY, format!("filesystem://{}/{mount}", crate::pod::MOVER_VOLUMES)),
+            Some(mount) => {
+                table.literal(KOPIA_REPOSITORY, format!("filesystem://{}/{mount}", crate::pod::MOVER_VOLUMES))
+            }
             None => table.secret(KOPIA_REPOSITORY, secret, false),
         };
         BACKEND_KEYS.iter().fold(table, |table, key| table.secret(key, secret, true))
@@ -348,9 +351,13 @@ mod tests {
 
     #[test]
     fn order_is_the_pods_order() {
-        let table = Environment::new().with_repository("/data", "repo", None).flag("X", false).literal("Y", 1);
+        let table =
+            Environment::new().with_repository("/data", "repo", None).flag("X", false).literal("Y", 1);
         let names: Vec<&str> = table.variables().iter().map(|variable| variable.name.as_str()).collect();
-        assert_eq!(names[..5], ["DATA_DIR", "KOPIA_CACHE_DIR", "KOPIA_PASSWORD", "KOPIA_MANUAL_CONFIG", "KOPIA_REPOSITORY"]);
+        assert_eq!(
+            names[..5],
+            ["DATA_DIR", "KOPIA_CACHE_DIR", "KOPIA_PASSWORD", "KOPIA_MANUAL_CONFIG", "KOPIA_REPOSITORY"]
+        );
         assert_eq!(names[5..5 + BACKEND_KEYS.len()], BACKEND_KEYS);
         assert_eq!(names.last(), Some(&"Y"));
     }

@@ -125,8 +125,12 @@ impl ExitCode {
             Self::RepositoryMissing => "there is no repository at its place, and this run may not create one",
             Self::WrongPassword => "the password does not open the repository",
             Self::WrongRepository => "the repository is not the one known from earlier runs",
-            Self::OnlyAlike => "no snapshot of this identity, but the same app stands there under another one",
-            Self::NothingEligible => "there are or were snapshots of this identity, but none that was asked for",
+            Self::OnlyAlike => {
+                "no snapshot of this identity, but the same app stands there under another one"
+            }
+            Self::NothingEligible => {
+                "there are or were snapshots of this identity, but none that was asked for"
+            }
             Self::ReadBackMismatch => "restored files read back different from the snapshot",
             Self::SyncFailed => "the data volume failed to write back what was restored",
             Self::OutOfSpace => "no space or quota left",

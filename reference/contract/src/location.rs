@@ -92,7 +92,10 @@ impl Location {
         let get = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let url = get(env::KOPIA_REPOSITORY).unwrap_or_default();
         let known = |table: &[(&str, &str)]| {
-            table.iter().find(|(key, _)| get(key).is_some()).map(|(_, kind)| Self::Unsupported { kind: (*kind).to_owned() })
+            table
+                .iter()
+                .find(|(key, _)| get(key).is_some())
+                .map(|(_, kind)| Self::Unsupported { kind: (*kind).to_owned() })
         };
         if get(env::KOPIA_S3_BUCKET).is_some() || url.starts_with("s3://") {
             return Self::s3(url, &get);
@@ -117,8 +120,10 @@ impl Location {
         if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(is_bucket_char) {
             return Err(Error::Bucket { bucket: bucket.to_owned() });
         }
-        let endpoint = get(env::KOPIA_S3_ENDPOINT).or(get(env::AWS_S3_ENDPOINT)).unwrap_or("s3.amazonaws.com");
-        let endpoint = endpoint.strip_prefix("https://").or(endpoint.strip_prefix("http://")).unwrap_or(endpoint);
+        let endpoint =
+            get(env::KOPIA_S3_ENDPOINT).or(get(env::AWS_S3_ENDPOINT)).unwrap_or("s3.amazonaws.com");
+        let endpoint =
+            endpoint.strip_prefix("https://").or(endpoint.strip_prefix("http://")).unwrap_or(endpoint);
         let is_true = |name: &str| get(name) == Some("true");
         Ok(Self::S3 {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
@@ -177,10 +182,17 @@ mod tests {
         check(&[("KOPIA_REPOSITORY", "filesystem:///")], "filesystem:///");
         check(&[("KOPIA_REPOSITORY", "s3://bucket/a//b")], "s3://bucket/a/b/ at s3.amazonaws.com");
         check(
-            &[("KOPIA_REPOSITORY", "s3://ignored/p"), ("KOPIA_S3_BUCKET", "wins"), ("AWS_S3_ENDPOINT", "http://m:9000/")],
+            &[
+                ("KOPIA_REPOSITORY", "s3://ignored/p"),
+                ("KOPIA_S3_BUCKET", "wins"),
+                ("AWS_S3_ENDPOINT", "http://m:9000/"),
+            ],
             "s3://wins/p/ at m:9000",
         );
-        check(&[("KOPIA_REPOSITORY", "filesystem:///r"), ("KOPIA_AZURE_CONTAINER", "c")], "a repository of kind azure");
+        check(
+            &[("KOPIA_REPOSITORY", "filesystem:///r"), ("KOPIA_AZURE_CONTAINER", "c")],
+            "a repository of kind azure",
+        );
         check(&[("KOPIA_REPOSITORY", "filesystem:///r"), ("SFTP_HOST", "h")], "filesystem:///r");
         check(&[("SFTP_HOST", "h"), ("KOPIA_S3_BUCKET", "")], "a repository of kind sftp");
     }

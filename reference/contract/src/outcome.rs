@@ -250,7 +250,8 @@ impl Outcome {
             failure.paths.truncate(keep);
             self.cut += (candidates - failure.candidates.len() + paths - failure.paths.len()) as u32;
         }
-        self.cut += (self.losses.len().saturating_sub(keep) + self.warnings.len().saturating_sub(keep)) as u32;
+        self.cut +=
+            (self.losses.len().saturating_sub(keep) + self.warnings.len().saturating_sub(keep)) as u32;
         self.losses.truncate(keep);
         self.warnings.truncate(keep);
         true
@@ -260,7 +261,10 @@ impl Outcome {
         if let Ending::Failed(failure) = &mut self.ending {
             shorten(&mut failure.message, chars_max);
             failure.paths.iter_mut().for_each(|path| shorten(path, chars_max));
-            failure.candidates.iter_mut().for_each(|candidate| shorten_identity(&mut candidate.identity, chars_max));
+            failure
+                .candidates
+                .iter_mut()
+                .for_each(|candidate| shorten_identity(&mut candidate.identity, chars_max));
         }
         if let Ending::Maintained { owner, taken_from } = &mut self.ending {
             shorten(owner, chars_max);
@@ -303,7 +307,11 @@ mod tests {
 
     fn big(count: usize, length: usize) -> Outcome {
         let word = "ü\"\u{1}".repeat(length);
-        let candidate = Candidate { identity: Identity::new(&word, "host", &word), snapshots: 1, latest: Timestamp::UNIX_EPOCH };
+        let candidate = Candidate {
+            identity: Identity::new(&word, "host", &word),
+            snapshots: 1,
+            latest: Timestamp::UNIX_EPOCH,
+        };
         let failure = Failure {
             code: ExitCode::ReadBackMismatch,
             message: word.clone(),

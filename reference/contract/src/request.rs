@@ -196,7 +196,9 @@ impl Request {
         let read = Reader(variables);
         let profile = match read.text(env::safe::MOVER_PROFILE) {
             None => Profile::Safe,
-            Some(word) => word.parse().map_err(|()| form(env::safe::MOVER_PROFILE, &word, "\"safe\" or \"original\""))?,
+            Some(word) => word
+                .parse()
+                .map_err(|()| form(env::safe::MOVER_PROFILE, &word, "\"safe\" or \"original\""))?,
         };
         let operation = operation(args, read.text(env::DIRECTION).as_deref())?;
         let password = read.required(env::KOPIA_PASSWORD)?;
@@ -207,9 +209,9 @@ impl Request {
         let task = match operation {
             Operation::Backup => Task::Backup(backup(&read)?),
             Operation::Restore => Task::Restore(restore(&read, profile)?),
-            Operation::Maintenance => {
-                Task::Maintenance(Maintenance { takeover_from: read.text(env::safe::KOPIA_MAINTENANCE_TAKEOVER_FROM) })
-            }
+            Operation::Maintenance => Task::Maintenance(Maintenance {
+                takeover_from: read.text(env::safe::KOPIA_MAINTENANCE_TAKEOVER_FROM),
+            }),
         };
         Ok(Self {
             task,
@@ -220,7 +222,9 @@ impl Request {
             profile,
             expected_unique_id: read.text(env::safe::KOPIA_EXPECTED_UNIQUE_ID),
             is_backup_known: read.is_true(env::safe::KOPIA_BACKUP_KNOWN),
-            additional_args: read.text(env::KOPIA_ADDITIONAL_ARGS).map_or_else(Vec::new, |text| split_arguments(&text)),
+            additional_args: read
+                .text(env::KOPIA_ADDITIONAL_ARGS)
+                .map_or_else(Vec::new, |text| split_arguments(&text)),
             manual_config: read.json(env::KOPIA_MANUAL_CONFIG)?,
             structured_config: read.json(env::KOPIA_STRUCTURED_REPOSITORY_CONFIG)?,
             policy_files: policy_files(&read),
@@ -295,7 +299,8 @@ fn restore(read: &Reader<'_>, profile: Profile) -> Result<Restore, Error> {
 
 fn identity(read: &Reader<'_>, operation: Operation) -> Result<Identity, Error> {
     if operation == Operation::Maintenance {
-        let owner = read.text(env::KOPIA_OVERRIDE_MAINTENANCE_USERNAME).unwrap_or_else(|| "maintenance".to_owned());
+        let owner =
+            read.text(env::KOPIA_OVERRIDE_MAINTENANCE_USERNAME).unwrap_or_else(|| "maintenance".to_owned());
         let (username, hostname) = owner.split_once('@').unwrap_or((&owner, "volsync"));
         return Ok(Identity::new(username, hostname, pod::DATA_BACKUP));
     }
@@ -303,12 +308,18 @@ fn identity(read: &Reader<'_>, operation: Operation) -> Result<Identity, Error> 
     if !path.starts_with('/') {
         return Err(form(env::KOPIA_SOURCE_PATH_OVERRIDE, &path, "an absolute path"));
     }
-    Ok(Identity::new(read.required(env::KOPIA_OVERRIDE_USERNAME)?, read.required(env::KOPIA_OVERRIDE_HOSTNAME)?, path))
+    Ok(Identity::new(
+        read.required(env::KOPIA_OVERRIDE_USERNAME)?,
+        read.required(env::KOPIA_OVERRIDE_HOSTNAME)?,
+        path,
+    ))
 }
 
 fn policy_files(read: &Reader<'_>) -> Option<PolicyFiles> {
     let directory = read.text(env::KOPIA_CONFIG_PATH)?;
-    let file = |name, default: &str| format!("{directory}/{}", read.text(name).unwrap_or_else(|| default.to_owned()));
+    let file = |name, default: &str| {
+        format!("{directory}/{}", read.text(name).unwrap_or_else(|| default.to_owned()))
+    };
     Some(PolicyFiles {
         global_policy: file(env::KOPIA_GLOBAL_POLICY_FILE, "global-policy.json"),
         repository_config: file(env::KOPIA_REPOSITORY_CONFIG_FILE, "repository.config"),
@@ -320,8 +331,9 @@ fn policy_files(read: &Reader<'_>) -> Option<PolicyFiles> {
 /// The original splits at each *character* of its separator (defect ARG-2); nothing is gained by keeping
 /// that, so no profile does.
 fn split_arguments(text: &str) -> Vec<String> {
-    serde_json::from_str(text)
-        .unwrap_or_else(|_| text.split(env::ARGUMENT_SEPARATOR).filter(|arg| !arg.is_empty()).map(str::to_owned).collect())
+    serde_json::from_str(text).unwrap_or_else(|_| {
+        text.split(env::ARGUMENT_SEPARATOR).filter(|arg| !arg.is_empty()).map(str::to_owned).collect()
+    })
 }
 
 fn form(name: &'static str, value: &str, expected: &'static str) -> Error {
@@ -342,7 +354,9 @@ impl Reader<'_> {
         self.0.get(name).is_some_and(|value| value == "true")
     }
     fn number<N: std::str::FromStr>(&self, name: &'static str) -> Result<Option<N>, Error> {
-        self.text(name).map(|text| text.parse().map_err(|_| form(name, &text, "a whole number in range"))).transpose()
+        self.text(name)
+            .map(|text| text.parse().map_err(|_| form(name, &text, "a whole number in range")))
+            .transpose()
     }
     /// A text that must be JSON; the value is not quoted in the error, it may hold keys.
     fn json(&self, name: &'static str) -> Result<Option<String>, Error> {
@@ -376,7 +390,10 @@ mod tests {
 
     #[test]
     fn a_backup_is_read() {
-        let request = read("backup", &[("KOPIA_RETAIN_DAILY", "7"), ("KOPIA_COMPRESSION", "zstd"), ("KOPIA_PARALLELISM", "")]);
+        let request = read(
+            "backup",
+            &[("KOPIA_RETAIN_DAILY", "7"), ("KOPIA_COMPRESSION", "zstd"), ("KOPIA_PARALLELISM", "")],
+        );
         let request = request.expect("a valid request");
         assert_eq!(request.identity.to_string(), "app@media:/data");
         let Task::Backup(backup) = request.task else { panic!("not a backup") };
@@ -400,16 +417,21 @@ mod tests {
         assert_eq!(read("", &[]), Err(Error::Operation { argument: String::new() }));
         assert_eq!(read("maintenance", &[]), Err(Error::Operation { argument: "maintenance".into() }));
         assert_eq!(read("backup", &[("KOPIA_PASSWORD", "")]), Err(Error::Missing { name: "KOPIA_PASSWORD" }));
-        assert!(matches!(read("restore", &[("KOPIA_PREVIOUS", "x")]), Err(Error::Form { name: "KOPIA_PREVIOUS", .. })));
+        assert!(matches!(
+            read("restore", &[("KOPIA_PREVIOUS", "x")]),
+            Err(Error::Form { name: "KOPIA_PREVIOUS", .. })
+        ));
         assert!(matches!(read("restore", &[("KOPIA_PREVIOUS", "-1")]), Err(Error::Form { .. })));
         assert!(matches!(read("restore", &[("KOPIA_RESTORE_AS_OF", "yesterday")]), Err(Error::Form { .. })));
-        let config = read("backup", &[("KOPIA_MANUAL_CONFIG", "{hunter2")]).expect_err("not JSON").to_string();
+        let config =
+            read("backup", &[("KOPIA_MANUAL_CONFIG", "{hunter2")]).expect_err("not JSON").to_string();
         assert!(!config.contains("hunter2"));
     }
 
     #[test]
     fn the_original_takes_odd_times_and_counts() {
-        let more = [("MOVER_PROFILE", "original"), ("KOPIA_RESTORE_AS_OF", "yesterday"), ("KOPIA_PREVIOUS", "-1")];
+        let more =
+            [("MOVER_PROFILE", "original"), ("KOPIA_RESTORE_AS_OF", "yesterday"), ("KOPIA_PREVIOUS", "-1")];
         assert!(read("restore", &more).is_ok());
     }
 

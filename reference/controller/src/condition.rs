@@ -105,7 +105,10 @@ mod tests {
         assert_eq!(find(conditions.as_ref(), SYNCHRONIZING).expect("set").last_transition_time, Time(at(1)));
         set(&mut conditions, Claim::cleaning_up(), None, at(3));
         let condition = find(conditions.as_ref(), SYNCHRONIZING).expect("set").clone();
-        assert_eq!((condition.last_transition_time, condition.reason.as_str()), (Time(at(3)), "CleanupInProgress"));
+        assert_eq!(
+            (condition.last_transition_time, condition.reason.as_str()),
+            (Time(at(3)), "CleanupInProgress")
+        );
         set(&mut conditions, Claim::waiting_for_manual(), None, at(4));
         assert_eq!(find(conditions.as_ref(), SYNCHRONIZING).expect("set").last_transition_time, Time(at(3)));
         assert_eq!(conditions.expect("set").len(), 1);

@@ -302,7 +302,8 @@ fn number(text: &str) -> Result<u32, Error> {
     let value: i64 = text.parse().map_err(|_| Error::Field {
         text: format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax"),
     })?;
-    u32::try_from(value).map_err(|_| Error::Field { text: format!("negative number ({value}) not allowed: {text}") })
+    u32::try_from(value)
+        .map_err(|_| Error::Field { text: format!("negative number ({value}) not allowed: {text}") })
 }
 
 #[cfg(test)]
@@ -311,7 +312,9 @@ mod tests {
 
     fn next(expression: &str, after: &str) -> String {
         let schedule = Schedule::parse(expression, Dialect::Standard).expect("a good expression");
-        schedule.next_after(after.parse().expect("an instant")).map_or("never".into(), |time| time.to_string())
+        schedule
+            .next_after(after.parse().expect("an instant"))
+            .map_or("never".into(), |time| time.to_string())
     }
 
     #[test]

@@ -73,7 +73,9 @@ impl Recorder {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let Some(write) = self.remember(about, &note, now) else { return };
         let result = match write {
-            Write::Create(name) => events.create(&PostParams::default(), &self.event(about, note, name, now)).await.map(drop),
+            Write::Create(name) => {
+                events.create(&PostParams::default(), &self.event(about, note, name, now)).await.map(drop)
+            }
             Write::Count(name, count) => {
                 let patch = json!({"count": count, "lastTimestamp": Time(now)});
                 events.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)

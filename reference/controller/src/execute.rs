@@ -150,7 +150,10 @@ impl Hands<'_> {
 
     async fn patch_one<K>(&self, name: &str, patch: Value) -> Result<(), kube::Error>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
@@ -189,7 +192,10 @@ impl Hands<'_> {
 
     async fn delete_one<K>(&self, name: &str, params: &DeleteParams) -> Result<(), kube::Error>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
         api.delete(name, params).await.map(drop)
@@ -206,7 +212,10 @@ impl Hands<'_> {
 
     async fn status_of<K>(&self, status: &impl Serialize) -> Result<(), Error>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let wanted = serde_json::to_value(status).unwrap_or_default();
         if self.known_status.as_ref() == Some(&wanted) {
@@ -222,7 +231,10 @@ impl Hands<'_> {
             "status": patch,
         });
         let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
-        api.patch_status(self.name, &PatchParams::default(), &Patch::Merge(body)).await.map(drop).map_err(Error::Cluster)
+        api.patch_status(self.name, &PatchParams::default(), &Patch::Merge(body))
+            .await
+            .map(drop)
+            .map_err(Error::Cluster)
     }
 }
 

@@ -131,7 +131,8 @@ mod tests {
             repository: Some("main".into()),
             ..KopiaSource::default()
         });
-        let mut kopia = destination(SourceIdentity { source_name: Some("app".into()), ..SourceIdentity::default() });
+        let mut kopia =
+            destination(SourceIdentity { source_name: Some("app".into()), ..SourceIdentity::default() });
         assert_eq!(wants_look_up("t1", &kopia), Some(("t1".into(), "app".into())));
         let identity = of_destination("app-dst", "t1", &kopia, Some(&found));
         assert_eq!(identity.path_override.as_deref(), Some("/var/lib/app"));

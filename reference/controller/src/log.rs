@@ -43,7 +43,10 @@ fn is_snapshot_line(line: &str) -> bool {
     let Some((_, rest)) = line.split_once('@') else { return false };
     let Some((_, rest)) = rest.split_once(':') else { return false };
     rest.as_bytes().windows(10).any(|window| {
-        window.iter().enumerate().all(|(at, byte)| if matches!(at, 4 | 7) { *byte == b'-' } else { byte.is_ascii_digit() })
+        window
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 4 | 7) { *byte == b'-' } else { byte.is_ascii_digit() })
     })
 }
 
@@ -64,7 +67,10 @@ impl Discovery {
             return None;
         }
         let names: Vec<&str> = self.available.iter().map(|one| one.identity.as_str()).collect();
-        Some(format!("No snapshots found for identity '{requested}'. Available identities: {}", names.join(", ")))
+        Some(format!(
+            "No snapshots found for identity '{requested}'. Available identities: {}",
+            names.join(", ")
+        ))
     }
 }
 
@@ -82,7 +88,9 @@ pub fn discovery(log: &str) -> Discovery {
     let mut by_identity: BTreeMap<String, (i32, Option<jiff::Timestamp>)> = BTreeMap::new();
     let mut in_block = false;
     for line in log.lines() {
-        for (before, end) in [("No snapshots found for ", ':'), ("unable to find snapshots for source \"", ':')] {
+        for (before, end) in
+            [("No snapshots found for ", ':'), ("unable to find snapshots for source \"", ':')]
+        {
             if let Some((_, rest)) = line.split_once(before)
                 && let Some((identity, _)) = rest.split_once(end)
                 && identity.contains('@')
@@ -93,7 +101,8 @@ pub fn discovery(log: &str) -> Discovery {
         if line.contains("=== Discovery Mode") {
             in_block = true;
         } else if in_block && let Ok(snapshot) = serde_json::from_str::<SnapshotLine>(line.trim()) {
-            let entry = by_identity.entry(format!("{}@{}", snapshot.user_name, snapshot.host_name)).or_default();
+            let entry =
+                by_identity.entry(format!("{}@{}", snapshot.user_name, snapshot.host_name)).or_default();
             entry.0 += 1;
             entry.1 = entry.1.max(snapshot.end_time);
         }
@@ -134,7 +143,8 @@ mod tests {
             {\"id\":\"3\",\"userName\":\"db\",\"hostName\":\"t1\",\"path\":\"/data\",\"startTime\":\"2026-01-02T00:00:00Z\",\"endTime\":\"2026-01-02T00:00:01Z\"}\n\
             === End Discovery Mode ===";
         let found = discovery(log);
-        let summary: Vec<_> = found.available.iter().map(|one| (one.identity.as_str(), one.snapshot_count)).collect();
+        let summary: Vec<_> =
+            found.available.iter().map(|one| (one.identity.as_str(), one.snapshot_count)).collect();
         assert_eq!(summary, [("db@t1", 1), ("web@t1", 2)]);
         assert_eq!(
             found.sentence().as_deref(),

@@ -97,7 +97,8 @@ pub fn complete(status: &mut SyncStatus, mode: &Mode, trigger: Option<&api::Trig
     status.last_sync_time = Some(Time(now));
     status.next_sync_time = mode.next_sync(now).map(Time);
     // The tag at the end of the sync, not at its start (TRG-2).
-    status.last_manual_sync = trigger.and_then(|trigger| trigger.manual.clone()).filter(|tag| !tag.is_empty());
+    status.last_manual_sync =
+        trigger.and_then(|trigger| trigger.manual.clone()).filter(|tag| !tag.is_empty());
 }
 
 #[cfg(test)]
@@ -131,7 +132,10 @@ mod tests {
         let mode = Mode::of(Some(&trigger(Some("0 * * * *"), Some("once")))).expect("valid");
         assert!(matches!(&mode, Mode::Manual(tag) if tag == "once"));
         assert_eq!(mode.next_sync(time("01:00:00")), None);
-        assert!(matches!(Mode::of(Some(&trigger(Some("0 * * * *"), Some("")))).expect("valid"), Mode::Schedule(_)));
+        assert!(matches!(
+            Mode::of(Some(&trigger(Some("0 * * * *"), Some("")))).expect("valid"),
+            Mode::Schedule(_)
+        ));
         assert!(matches!(Mode::of(None).expect("valid"), Mode::Always));
         assert!(Mode::of(Some(&trigger(Some("12345"), None))).is_err());
     }

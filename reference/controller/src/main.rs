@@ -33,7 +33,12 @@ struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     metrics_bind_address: Option<SocketAddr>,
     /// Image of mover containers.
-    #[arg(long, value_name = "IMAGE", env = "RELATED_IMAGE_KOPIA_CONTAINER", default_value = "firedrill/mover:latest")]
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "RELATED_IMAGE_KOPIA_CONTAINER",
+        default_value = "firedrill/mover:latest"
+    )]
     mover_image: String,
 }
 
@@ -97,7 +102,8 @@ async fn client(arguments: &Arguments) -> anyhow::Result<kube::Client> {
 /// Waits for the process to be told to stop.
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };
@@ -132,7 +138,8 @@ async fn serve(listener: tokio::net::TcpListener, metrics: Metrics) {
                     Ok::<_, Infallible>(response)
                 }
             });
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection for metrics broke");
             }

@@ -87,7 +87,11 @@ const FAMILIES: [(&str, &str, &str); 14] = [
         "Repository connectivity status (1 if connected, 0 if not)",
     ),
     ("volsync_kopia_snapshot_creation_failure_total", "counter", "Total number of failed snapshot creations"),
-    ("volsync_kopia_snapshot_creation_success_total", "counter", "Total number of successful snapshot creations"),
+    (
+        "volsync_kopia_snapshot_creation_success_total",
+        "counter",
+        "Total number of successful snapshot creations",
+    ),
     (
         "volsync_missed_intervals_total",
         "counter",
@@ -121,7 +125,8 @@ impl Metrics {
     }
     fn observe(&self, family: &'static str, labels: String, value: f64) {
         self.with(|families| {
-            let entry = families.entry(family).or_default().entry(labels).or_insert(Value::Summary(Vec::new()));
+            let entry =
+                families.entry(family).or_default().entry(labels).or_insert(Value::Summary(Vec::new()));
             if let Value::Summary(values) = entry {
                 values.push(value);
             }
@@ -143,7 +148,11 @@ impl Metrics {
             Measure::Success => {
                 self.add("volsync_kopia_operation_success_total", kopia(about.operation, &[]), 1.0);
                 if is_backup {
-                    self.add("volsync_kopia_snapshot_creation_success_total", kopia(about.operation, &[]), 1.0);
+                    self.add(
+                        "volsync_kopia_snapshot_creation_success_total",
+                        kopia(about.operation, &[]),
+                        1.0,
+                    );
                 }
             }
             Measure::Failure(reason) => {
@@ -163,7 +172,11 @@ impl Metrics {
             Measure::Cache { bytes, is_claim } => {
                 self.set("volsync_kopia_cache_size_bytes", kopia("", &[]), *bytes as f64);
                 for (type_, active) in [("pvc", *is_claim), ("emptydir", !*is_claim)] {
-                    self.set("volsync_kopia_cache_type", kopia("", &[("cache_type", type_)]), f64::from(active));
+                    self.set(
+                        "volsync_kopia_cache_type",
+                        kopia("", &[("cache_type", type_)]),
+                        f64::from(active),
+                    );
                 }
             }
             Measure::ConfigurationError(kind) => {
@@ -184,7 +197,8 @@ impl Metrics {
     pub fn value(&self, family: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.with(|families| {
             let series = families.get(family)?;
-            let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+            let wanted: Vec<String> =
+                labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
             series
                 .iter()
                 .find(|(known, _)| wanted.iter().all(|label| known.split(',').any(|one| one == label)))
@@ -204,7 +218,8 @@ impl Metrics {
         ];
         self.with(|families| {
             for series in families.values_mut() {
-                series.retain(|known, _| !wanted.iter().all(|label| known.split(',').any(|one| one == label)));
+                series
+                    .retain(|known, _| !wanted.iter().all(|label| known.split(',').any(|one| one == label)));
             }
         });
     }
@@ -245,8 +260,11 @@ fn summary(text: &mut String, name: &str, labels: &str, values: &[f64]) {
 
 /// Prints labels in the order of their names.
 fn labels(about: &About, operation: &str, extra: &[(&str, &str)], is_kopia: bool) -> String {
-    let mut all =
-        BTreeMap::from([("obj_name", about.name.as_str()), ("obj_namespace", &about.namespace), ("role", about.role)]);
+    let mut all = BTreeMap::from([
+        ("obj_name", about.name.as_str()),
+        ("obj_namespace", &about.namespace),
+        ("role", about.role),
+    ]);
     if is_kopia {
         all.insert("operation", operation);
         all.insert("repository", &about.repository);

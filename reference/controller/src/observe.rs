@@ -8,7 +8,9 @@ use api::crd::CopyMethod;
 use api::names as keys;
 use api::{ReplicationSource, VolumeSnapshot};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
+};
 use k8s_openapi::api::rbac::v1::{Role as RbacRole, RoleBinding};
 use kube::api::{Api, ListParams, LogParams};
 use kube::{Client, ResourceExt};
@@ -56,7 +58,8 @@ impl Look<'_> {
         }
         let job_name = names::job(subject.role(), subject.name());
         observed.job = self.api::<Job>().get_opt(&job_name).await?;
-        let is_settled = observed.job.as_ref().is_some_and(|job| run::is(job, "Complete") || run::is(job, "Failed"));
+        let is_settled =
+            observed.job.as_ref().is_some_and(|job| run::is(job, "Complete") || run::is(job, "Failed"));
         if wants_pods(observed, is_settled) {
             observed.pods = self.pods(&job_name).await?;
         }
@@ -74,7 +77,8 @@ impl Look<'_> {
     }
 
     async fn pods(&self, job: &str) -> Result<Vec<Pod>, kube::Error> {
-        let mut pods = self.api::<Pod>().list(&ListParams::default().labels(&format!("job-name={job}"))).await?.items;
+        let mut pods =
+            self.api::<Pod>().list(&ListParams::default().labels(&format!("job-name={job}"))).await?.items;
         pods.sort_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone()));
         Ok(pods)
     }
@@ -218,17 +222,19 @@ impl Look<'_> {
         claims: &[String],
     ) -> Result<Option<(Pod, Option<BTreeMap<String, String>>)>, kube::Error> {
         let mut pods = sorted(self.api::<Pod>().list(&ListParams::default()).await?.items);
-        pods.retain(|pod| pod.labels().get(keys::CREATED_BY).map(String::as_str) != Some(keys::CREATED_BY_VOLSYNC));
+        pods.retain(|pod| {
+            pod.labels().get(keys::CREATED_BY).map(String::as_str) != Some(keys::CREATED_BY_VOLSYNC)
+        });
         let uses = |pod: &Pod, claim: &String| {
             let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
-            volumes
-                .iter()
-                .any(|volume| volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == *claim))
+            volumes.iter().any(|volume| {
+                volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == *claim)
+            })
         };
         let found = claims.iter().find_map(|claim| {
-            ["Running", "Pending"]
-                .iter()
-                .find_map(|phase| pods.iter().find(|pod| run::phase_of(pod) == Some(phase) && uses(pod, claim)))
+            ["Running", "Pending"].iter().find_map(|phase| {
+                pods.iter().find(|pod| run::phase_of(pod) == Some(phase) && uses(pod, claim))
+            })
         });
         let Some(pod) = found else { return Ok(None) };
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty());

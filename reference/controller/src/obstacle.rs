@@ -149,7 +149,10 @@ mod tests {
         check(&Obstacle::Capacity, "capacity must be provided when destinationPVC is not");
         check(&Obstacle::CopyNotAvailable, "data PVC not available (possibly waiting for copy trigger)");
         check(
-            &Obstacle::Fields { holder: "secret", fields: vec!["KOPIA_REPOSITORY".into(), "KOPIA_PASSWORD".into()] },
+            &Obstacle::Fields {
+                holder: "secret",
+                fields: vec!["KOPIA_REPOSITORY".into(), "KOPIA_PASSWORD".into()],
+            },
             "secret should have fields: [KOPIA_REPOSITORY KOPIA_PASSWORD]",
         );
         check(
@@ -169,10 +172,7 @@ mod tests {
             &Obstacle::HostnameLabel { node: "n1".into() },
             "unable to find kubernetes.io/hostname label from node n1 for nodeSelector",
         );
-        check(
-            &Obstacle::TemplateChanged,
-            "unable to update object. Deleting object so it can be recreated",
-        );
+        check(&Obstacle::TemplateChanged, "unable to update object. Deleting object so it can be recreated");
         check(&Obstacle::NoMethod, "a replication method must be specified - enabled movers: [kopia]");
         check(&Obstacle::ManyMethods, "only one replication method can be supplied");
     }

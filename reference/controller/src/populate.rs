@@ -56,8 +56,12 @@ pub struct Observed {
 /// Names the destination that a claim wants to be filled from.
 pub fn wanted(claim: &PersistentVolumeClaim) -> Option<String> {
     let reference = claim.spec.as_ref()?.data_source_ref.as_ref()?;
-    let is_ours = reference.api_group.as_deref() == Some(keys::GROUP) && reference.kind == "ReplicationDestination";
-    let is_here = reference.namespace.as_ref().is_none_or(|namespace| Some(namespace) == claim.metadata.namespace.as_ref());
+    let is_ours =
+        reference.api_group.as_deref() == Some(keys::GROUP) && reference.kind == "ReplicationDestination";
+    let is_here = reference
+        .namespace
+        .as_ref()
+        .is_none_or(|namespace| Some(namespace) == claim.metadata.namespace.as_ref());
     (is_ours && is_here).then(|| reference.name.clone())
 }
 
@@ -95,7 +99,9 @@ pub fn plan(observed: &Observed) -> Vec<Act> {
     }
     match &observed.prime {
         None => begin(observed, &destination_name),
-        Some(prime) if prime.metadata.deletion_timestamp.is_some() => vec![Act::Requeue(Duration::from_secs(5))],
+        Some(prime) if prime.metadata.deletion_timestamp.is_some() => {
+            vec![Act::Requeue(Duration::from_secs(5))]
+        }
         Some(prime) => hand_over(observed, prime),
     }
 }
@@ -113,7 +119,11 @@ fn placement(observed: &Observed) -> Placement {
     };
     let waits = class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
     let selected = observed.claim.annotations().contains_key(keys::SELECTED_NODE);
-    if class.provisioner.starts_with("kubernetes.io/") || (waits && !selected) { Placement::Wait } else { Placement::Ours }
+    if class.provisioner.starts_with("kubernetes.io/") || (waits && !selected) {
+        Placement::Wait
+    } else {
+        Placement::Ours
+    }
 }
 
 /// Makes the prime claim from the destination's image.
@@ -121,7 +131,9 @@ fn begin(observed: &Observed, destination_name: &str) -> Vec<Act> {
     let Some(destination) = &observed.destination else {
         return vec![Act::warning(
             "VolSyncPopulatorReplicationDestinationMissing",
-            format!("Unable to populate volume: ReplicationDestination.volsync.backube \"{destination_name}\" not found"),
+            format!(
+                "Unable to populate volume: ReplicationDestination.volsync.backube \"{destination_name}\" not found"
+            ),
         )];
     };
     let Some(image) = destination.status.as_ref().and_then(|status| status.latest_image.clone()) else {
@@ -146,7 +158,10 @@ fn begin(observed: &Observed, destination_name: &str) -> Vec<Act> {
     let mut acts = vec![
         Act::Patch { kind: Kind::Snapshot, name: image.name.clone(), patch: label_patch },
         Act::create(prime(claim, &uid, &image.name)),
-        Act::normal("VolSyncPopulatorPVCCreated", format!("Populator pvc created from snapshot {}", image.name)),
+        Act::normal(
+            "VolSyncPopulatorPVCCreated",
+            format!("Populator pvc created from snapshot {}", image.name),
+        ),
     ];
     let sync = destination.status.as_ref().map(|status| &status.sync);
     let restored = sync.and_then(|sync| condition::find(sync.conditions.as_ref(), condition::RESTORED));
@@ -227,9 +242,14 @@ fn hand_over(observed: &Observed, prime: &PersistentVolumeClaim) -> Vec<Act> {
     }
     let claim = &observed.claim;
     if let Some(volume) = &observed.volume {
-        let holder = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()).and_then(|holder| holder.uid.clone());
+        let holder = volume
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.claim_ref.as_ref())
+            .and_then(|holder| holder.uid.clone());
         if holder != claim.uid() {
-            let from = format!("{}/{}", claim.namespace().unwrap_or_default(), image_of(prime).unwrap_or_default());
+            let from =
+                format!("{}/{}", claim.namespace().unwrap_or_default(), image_of(prime).unwrap_or_default());
             let patch = json!({
                 "metadata": {"annotations": {keys::POPULATED_FROM: from}},
                 "spec": {"claimRef": {
@@ -258,12 +278,18 @@ fn finish(observed: &Observed, prime: &PersistentVolumeClaim) -> Vec<Act> {
         let mut patch = json!({"metadata": {"labels": {label: null}}});
         if image.labels().contains_key(keys::DO_NOT_DELETE) {
             let prime_uid = prime.uid().unwrap_or_default();
-            let owners: Vec<_> = image.owner_references().iter().filter(|owner| owner.uid != prime_uid).collect();
+            let owners: Vec<_> =
+                image.owner_references().iter().filter(|owner| owner.uid != prime_uid).collect();
             patch["metadata"]["ownerReferences"] = json!(owners);
         }
         acts.push(Act::Patch { kind: Kind::Snapshot, name: image.name_any(), patch });
     }
-    acts.push(Act::Delete { kind: Kind::Claim, name: prime.name_any(), uid: prime.uid(), resource_version: None });
+    acts.push(Act::Delete {
+        kind: Kind::Claim,
+        name: prime.name_any(),
+        uid: prime.uid(),
+        resource_version: None,
+    });
     acts
 }
 
@@ -352,7 +378,9 @@ async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Optio
             observed.class = Api::<StorageClass>::all(client.clone()).get_opt(&class).await?;
         }
         let mut image = observed.prime.as_ref().and_then(image_of);
-        if let Some(volume) = observed.prime.as_ref().and_then(|prime| spec(prime).volume_name).filter(|v| !v.is_empty()) {
+        if let Some(volume) =
+            observed.prime.as_ref().and_then(|prime| spec(prime).volume_name).filter(|v| !v.is_empty())
+        {
             observed.volume = Api::<PersistentVolume>::all(client.clone()).get_opt(&volume).await?;
         }
         if observed.prime.is_none()
@@ -413,7 +441,11 @@ mod tests {
     fn destination(kind: Option<&str>) -> ReplicationDestination {
         let mut destination = ReplicationDestination::new("dst", ReplicationDestinationSpec::default());
         destination.status = kind.map(|kind| ReplicationDestinationStatus {
-            latest_image: Some(ImageReference { api_group: String::new(), kind: kind.into(), name: "image".into() }),
+            latest_image: Some(ImageReference {
+                api_group: String::new(),
+                kind: kind.into(),
+                name: "image".into(),
+            }),
             ..ReplicationDestinationStatus::default()
         });
         destination
@@ -449,11 +481,22 @@ mod tests {
         };
         check(
             |_| {},
-            &["patch Snapshot/image", "create PersistentVolumeClaim/vs-prime-u1", "VolSyncPopulatorPVCCreated", "Again"],
+            &[
+                "patch Snapshot/image",
+                "create PersistentVolumeClaim/vs-prime-u1",
+                "VolSyncPopulatorPVCCreated",
+                "Again",
+            ],
         );
         check(|observed| observed.destination = None, &["VolSyncPopulatorReplicationDestinationMissing"]);
-        check(|observed| observed.destination = Some(destination(None)), &["VolSyncPopulatorReplicationDestinationNoLatestImage"]);
-        check(|observed| observed.destination = Some(destination(Some("PersistentVolumeClaim"))), &["VolSyncPopulatorError"]);
+        check(
+            |observed| observed.destination = Some(destination(None)),
+            &["VolSyncPopulatorReplicationDestinationNoLatestImage"],
+        );
+        check(
+            |observed| observed.destination = Some(destination(Some("PersistentVolumeClaim"))),
+            &["VolSyncPopulatorError"],
+        );
         check(|observed| observed.image = None, &["fail VolumeSnapshot \"image\" not found"]);
         check(|observed| observed.class = None, &[]);
         check(|observed| observed.class = Some(class("Immediate", "kubernetes.io/host-path")), &[]);
@@ -478,8 +521,10 @@ mod tests {
     #[test]
     fn the_volume_changes_hands_and_the_prime_claim_goes() {
         let mut observed = ready();
-        let mut prime = claim(json!({"metadata": {"name": "vs-prime-u1", "uid": "p1"}, "spec": {"volumeName": "pv"}}));
-        prime.spec.as_mut().expect("a spec").data_source_ref.as_mut().expect("a source").name = "image".into();
+        let mut prime =
+            claim(json!({"metadata": {"name": "vs-prime-u1", "uid": "p1"}, "spec": {"volumeName": "pv"}}));
+        prime.spec.as_mut().expect("a spec").data_source_ref.as_mut().expect("a source").name =
+            "image".into();
         observed.prime = Some(prime.clone());
         let mut volume = PersistentVolume::default();
         volume.metadata.name = Some("pv".into());

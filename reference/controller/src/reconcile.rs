@@ -136,7 +136,9 @@ async fn round(
     let now = context.now();
     relinquish(context, &subject).await.map_err(Error::Cluster)?;
     let known_status = match &subject {
-        Subject::Source(source) => source.status.as_ref().and_then(|status| serde_json::to_value(status).ok()),
+        Subject::Source(source) => {
+            source.status.as_ref().and_then(|status| serde_json::to_value(status).ok())
+        }
         Subject::Destination(destination) => {
             destination.status.as_ref().and_then(|status| serde_json::to_value(status).ok())
         }
@@ -164,7 +166,8 @@ async fn round(
         now,
     };
     let acts = plan(&observed, now);
-    let planned = acts.iter().find_map(|act| if let Act::Status(status) = act { Some(status.clone()) } else { None });
+    let planned =
+        acts.iter().find_map(|act| if let Act::Status(status) = act { Some(status.clone()) } else { None });
     let result = hands.carry_out(acts).await;
     // What the cluster refused is shown, unless a second look is all it takes.
     if let (Err(error @ Error::Cluster(_)), Some(mut status)) = (&result, planned)

@@ -94,7 +94,11 @@ pub async fn all(context: Arc<Context>) {
         .owns(Api::<PersistentVolumeClaim>::all(client.clone()), any())
         .owns(Api::<VolumeSnapshot>::all(client.clone()), any())
         .owns(Api::<ServiceAccount>::all(client.clone()), any())
-        .run(reconcile::destination, |object, error, context| retry(&object, error, &context), context.clone())
+        .run(
+            reconcile::destination,
+            |object, error, context| retry(&object, error, &context),
+            context.clone(),
+        )
         .for_each(|_| std::future::ready(()));
     let claims = populate::controller(&context)
         .trigger_backoff(Steady(Steady::FIRST))

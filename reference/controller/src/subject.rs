@@ -122,7 +122,9 @@ impl Subject {
     pub fn volume(&self) -> VolumeOptions {
         match self {
             Self::Source(source) => source.spec.kopia.as_ref().map(|kopia| kopia.volume.clone()),
-            Self::Destination(destination) => destination.spec.kopia.as_ref().map(|kopia| kopia.volume.clone()),
+            Self::Destination(destination) => {
+                destination.spec.kopia.as_ref().map(|kopia| kopia.volume.clone())
+            }
         }
         .unwrap_or_default()
     }
@@ -130,7 +132,9 @@ impl Subject {
     pub fn cache(&self) -> CacheOptions {
         match self {
             Self::Source(source) => source.spec.kopia.as_ref().map(|kopia| kopia.cache.clone()),
-            Self::Destination(destination) => destination.spec.kopia.as_ref().map(|kopia| kopia.cache.clone()),
+            Self::Destination(destination) => {
+                destination.spec.kopia.as_ref().map(|kopia| kopia.cache.clone())
+            }
         }
         .unwrap_or_default()
     }
@@ -138,7 +142,9 @@ impl Subject {
     pub fn mover(&self) -> MoverConfig {
         match self {
             Self::Source(source) => source.spec.kopia.as_ref().map(|kopia| kopia.mover.clone()),
-            Self::Destination(destination) => destination.spec.kopia.as_ref().map(|kopia| kopia.mover.clone()),
+            Self::Destination(destination) => {
+                destination.spec.kopia.as_ref().map(|kopia| kopia.mover.clone())
+            }
         }
         .unwrap_or_default()
     }
@@ -188,9 +194,14 @@ impl Subject {
     /// Cache limits of the last successful Job, metadata and content.
     pub fn configured_limits(&self) -> (Option<i32>, Option<i32>) {
         match self {
-            Self::Source(source) => source.status.as_ref().and_then(|status| status.kopia.as_ref()).map(|kopia| {
-                (kopia.last_configured_metadata_cache_size_limit_mb, kopia.last_configured_content_cache_size_limit_mb)
-            }),
+            Self::Source(source) => {
+                source.status.as_ref().and_then(|status| status.kopia.as_ref()).map(|kopia| {
+                    (
+                        kopia.last_configured_metadata_cache_size_limit_mb,
+                        kopia.last_configured_content_cache_size_limit_mb,
+                    )
+                })
+            }
             Self::Destination(destination) => {
                 destination.status.as_ref().and_then(|status| status.kopia.as_ref()).map(|kopia| {
                     (
@@ -229,7 +240,8 @@ impl Subject {
     }
     /// The label that marks everything created for it, and the one for what goes at the end of a sync.
     pub fn labels(&self, temporary: bool) -> BTreeMap<String, String> {
-        let mut labels = BTreeMap::from([(names::CREATED_BY.to_owned(), names::CREATED_BY_VOLSYNC.to_owned())]);
+        let mut labels =
+            BTreeMap::from([(names::CREATED_BY.to_owned(), names::CREATED_BY_VOLSYNC.to_owned())]);
         if temporary {
             labels.insert(names::CLEANUP.into(), self.uid().into());
         }
@@ -276,7 +288,9 @@ impl Subject {
 
 #[cfg(test)]
 mod tests {
-    use api::crd::{External, KopiaDestination, KopiaSource, ReplicationDestinationSpec, ReplicationSourceSpec};
+    use api::crd::{
+        External, KopiaDestination, KopiaSource, ReplicationDestinationSpec, ReplicationSourceSpec,
+    };
 
     use super::*;
 
@@ -310,7 +324,9 @@ mod tests {
         };
         let subject = Subject::Destination(ReplicationDestination::new("a", spec));
         assert_eq!(subject.method(Profile::Original), Method::Wrong(Obstacle::NoMethod));
-        let Method::Wrong(obstacle) = subject.method(Profile::Safe) else { panic!("half an identity is wrong") };
+        let Method::Wrong(obstacle) = subject.method(Profile::Safe) else {
+            panic!("half an identity is wrong")
+        };
         assert!(obstacle.to_string().contains("missing 'hostname'"), "{obstacle}");
     }
 }

@@ -47,7 +47,8 @@ fn fraction(value: u128, unit: u128) -> String {
 /// `resource.Quantity` of Kubernetes.
 pub fn bytes(quantity: &Quantity) -> Option<i64> {
     let text = quantity.0.trim();
-    let split = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let split =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
     let number: f64 = number.parse().ok()?;
     let factor = match suffix {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use api::{KopiaMaintenance, ReplicationDestination, ReplicationSource, names as keys};
 use api::crd::CopyMethod;
+use api::{KopiaMaintenance, ReplicationDestination, ReplicationSource, names as keys};
 use controller::Profile;
 use controller::act::{Act, Object};
 use controller::observed::{Observed, Setting};
@@ -259,7 +259,8 @@ fn compare(cluster: &Cluster, notice: &Notice) -> Option<Result<(), String>> {
         _ => return None,
     };
     let Some(planned) = created(&acts, &notice.kind, &notice.name) else {
-        let told = acts.iter().filter(|act| matches!(act, Act::Fail(_) | Act::Requeue(_))).collect::<Vec<_>>();
+        let told =
+            acts.iter().filter(|act| matches!(act, Act::Fail(_) | Act::Requeue(_))).collect::<Vec<_>>();
         return Some(Err(format!("{}/{} is not planned: {told:?}", notice.kind, notice.name)));
     };
     let (recorded, planned) = (essence(&notice.object), essence(&planned));
@@ -326,12 +327,17 @@ fn recorded_objects_are_planned_alike() {
                 None => {}
                 Some(Ok(())) => alike += 1,
                 Some(Err(text)) => {
-                    different.push(format!("{}: {text}", case.file_name().unwrap_or_default().to_string_lossy()));
+                    different
+                        .push(format!("{}: {text}", case.file_name().unwrap_or_default().to_string_lossy()));
                 }
             }
         }
     }
-    println!("{alike} recorded objects of {} cases are planned alike, {} are not", cases.len(), different.len());
+    println!(
+        "{alike} recorded objects of {} cases are planned alike, {} are not",
+        cases.len(),
+        different.len()
+    );
     assert!(different.is_empty(), "{}", different.join("\n\n"));
     assert!(alike > 200, "only {alike} objects were compared");
 }

@@ -60,7 +60,10 @@ fn told(acts: &[Act]) -> Vec<String> {
 fn ready(status: &Status) -> String {
     let Status::Maintenance(status) = status else { panic!("a maintenance status") };
     let all = status.conditions.clone().unwrap_or_default();
-    all.iter().map(|one| format!("{}={} {}", one.type_, one.status, one.reason)).collect::<Vec<_>>().join(", ")
+    all.iter()
+        .map(|one| format!("{}={} {}", one.type_, one.status, one.reason))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The CronJob that is planned for an observation, as the cluster would hold it.
@@ -83,7 +86,9 @@ fn a_schedule_becomes_a_cron_job() {
     );
     let mut settled = observed.clone();
     settled.cron_job = Some(made(&observed));
-    let Some(Act::Status(status)) = plan(&settled, now()).into_iter().find(|act| matches!(act, Act::Status(_))) else {
+    let Some(Act::Status(status)) =
+        plan(&settled, now()).into_iter().find(|act| matches!(act, Act::Status(_)))
+    else {
         panic!("a status is written");
     };
     let Status::Maintenance(status) = *status else { panic!("a maintenance status") };
@@ -156,7 +161,8 @@ fn a_dead_owner_is_named_and_replaced_only_on_purpose() {
         object["metadata"]["annotations"] = json!({keys::TAKE_OWNERSHIP: "root@old"});
     });
     let job = made(&takeover);
-    let pod = job.spec.and_then(|spec| spec.job_template.spec).and_then(|spec| spec.template.spec).expect("a pod");
+    let pod =
+        job.spec.and_then(|spec| spec.job_template.spec).and_then(|spec| spec.template.spec).expect("a pod");
     let variables = pod.containers[0].env.clone().unwrap_or_default();
     let from = variables.iter().find(|one| one.name == "KOPIA_MAINTENANCE_TAKEOVER_FROM");
     assert_eq!(from.and_then(|one| one.value.as_deref()), Some("root@old"));

@@ -152,7 +152,8 @@ fn condition(status: &Status) -> String {
     let mut status = status.clone();
     let sync = status.sync_mut().expect("a replication status");
     let all = sync.conditions.clone().unwrap_or_default();
-    let said: Vec<String> = all.iter().map(|one| format!("{} {}: {}", one.type_, one.reason, one.message)).collect();
+    let said: Vec<String> =
+        all.iter().map(|one| format!("{} {}: {}", one.type_, one.reason, one.message)).collect();
     said.join(" | ")
 }
 
@@ -283,14 +284,26 @@ fn the_end_of_a_sync_remembers_repository_and_snapshot() {
     let status = status.expect("a status is written");
     let kopia = status.kopia.expect("set");
     assert_eq!(kopia.latest_snapshot_id.as_deref(), Some("s1"));
-    assert_eq!((kopia.repository_id.as_deref(), kopia.repository_secret.as_deref()), (Some("aa"), Some("repo")));
+    assert_eq!(
+        (kopia.repository_id.as_deref(), kopia.repository_secret.as_deref()),
+        (Some("aa"), Some("repo"))
+    );
     assert_eq!(status.sync.last_sync_duration.as_deref(), Some("10s"));
-    assert_eq!(status.sync.next_sync_time.map(|time| time.0.to_string()).as_deref(), Some("2026-03-01T10:30:00Z"));
+    assert_eq!(
+        status.sync.next_sync_time.map(|time| time.0.to_string()).as_deref(),
+        Some("2026-03-01T10:30:00Z")
+    );
     assert_eq!(status.sync.latest_mover_status.and_then(|last| last.logs).as_deref(), Some("the log"));
     // The next mover is told which repository it must find.
-    let next = source(Profile::Safe, json!({"status": {"kopia": {"repositoryID": "aa", "repositorySecret": "repo"}}}));
+    let next = source(
+        Profile::Safe,
+        json!({"status": {"kopia": {"repositoryID": "aa", "repositorySecret": "repo"}}}),
+    );
     assert_eq!(variable(&next, "KOPIA_EXPECTED_UNIQUE_ID").as_deref(), Some("aa"));
-    let moved = source(Profile::Safe, json!({"status": {"kopia": {"repositoryID": "aa", "repositorySecret": "other"}}}));
+    let moved = source(
+        Profile::Safe,
+        json!({"status": {"kopia": {"repositoryID": "aa", "repositorySecret": "other"}}}),
+    );
     assert_eq!(variable(&moved, "KOPIA_EXPECTED_UNIQUE_ID"), None);
     let forgotten = source(
         Profile::Safe,
@@ -491,9 +504,12 @@ fn an_idle_object_clears_up_and_waits() {
     observed.temporaries.snapshots = vec![
         snapshot("kept", json!({"metadata": {"labels": {keys::DO_NOT_DELETE: ""}}})),
         snapshot("plain", json!({})),
-        snapshot("used", json!({"metadata": {"ownerReferences": [
+        snapshot(
+            "used",
+            json!({"metadata": {"ownerReferences": [
             {"apiVersion": "v1", "kind": "ReplicationSource", "name": "app", "uid": "u1"},
-            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "vs-prime-x", "uid": "x"}]}})),
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "vs-prime-x", "uid": "x"}]}}),
+        ),
     ];
     observed.temporaries.jobs = vec![of(json!({"metadata": {"name": "volsync-src-app"}}))];
     check(
@@ -521,10 +537,7 @@ fn a_schedule_that_only_the_definition_likes_is_told_after_the_first_sync() {
     let odd = |status: Value| json!({"spec": {"trigger": {"schedule": "12345"}}, "status": status});
     let mut first = source(Profile::Safe, odd(json!({})));
     with_job(&mut first, complete(), Some(pod("Succeeded", 0, BACKED_UP)));
-    check(
-        &first,
-        &["Synchronizing Error: expected exactly 5 fields, found 1: [12345]", "fail"],
-    );
+    check(&first, &["Synchronizing Error: expected exactly 5 fields, found 1: [12345]", "fail"]);
     check(
         &source(Profile::Safe, odd(json!({"lastSyncTime": "2026-03-01T09:00:00Z"}))),
         &["Synchronizing Error: expected exactly 5 fields, found 1: [12345]", "fail"],

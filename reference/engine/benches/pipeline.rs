@@ -9,7 +9,9 @@ mod support;
 use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engine::{BackupOptions, MaintenanceKind, Policy, PolicyTarget, Retention, Safety, Silent, Source, tree::LocalTree};
+use engine::{
+    BackupOptions, MaintenanceKind, Policy, PolicyTarget, Retention, Safety, Silent, Source, tree::LocalTree,
+};
 use support::{Bed, block_on, noise};
 
 const BYTES: usize = 32 << 20;
@@ -23,9 +25,14 @@ fn pipeline(criterion: &mut Criterion) {
     let tree = LocalTree::open(directory.path()).unwrap();
     let source = Source::new("app", "cluster", "/data");
     let mut group = criterion.benchmark_group("pipeline");
-    group.throughput(Throughput::Bytes(BYTES as u64)).sample_size(10).measurement_time(Duration::from_secs(5));
+    group
+        .throughput(Throughput::Bytes(BYTES as u64))
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(5));
     group.bench_function("ceiling: memcpy", |bencher| bencher.iter(|| black_box(data.clone())));
-    group.bench_function("ceiling: zstd -1 alone", |bencher| bencher.iter(|| zstd::bulk::compress(&data, 1).unwrap()));
+    group.bench_function("ceiling: zstd -1 alone", |bencher| {
+        bencher.iter(|| zstd::bulk::compress(&data, 1).unwrap())
+    });
     for (compression, parallelism) in [("none", 1), ("none", 2), ("zstd-fastest", 1), ("zstd-fastest", 2)] {
         group.bench_function(format!("backup, {compression}, {parallelism} threads"), |bencher| {
             bencher.iter_with_setup(
@@ -35,7 +42,11 @@ fn pipeline(criterion: &mut Criterion) {
                     (bed, repository)
                 },
                 |(bed, repository)| {
-                    let options = BackupOptions { compression: Some(compression.to_owned()), parallelism, ..BackupOptions::default() };
+                    let options = BackupOptions {
+                        compression: Some(compression.to_owned()),
+                        parallelism,
+                        ..BackupOptions::default()
+                    };
                     block_on(repository.backup(&source, &tree, &options, &Silent)).unwrap();
                     bed
                 },
@@ -50,16 +61,33 @@ fn hours(count: i64) -> Bed {
     let bed = Bed::new(5);
     let source = Source::new("app", "cluster", "/data");
     let repository = bed.create();
-    let retention = Retention { keep_hourly: Some(24), keep_daily: Some(7), keep_weekly: Some(4), keep_monthly: Some(12), ..Retention::default() };
-    block_on(repository.set_policy(&PolicyTarget::Path(source.clone()), &Policy { retention, ..Policy::default() })).unwrap();
+    let retention = Retention {
+        keep_hourly: Some(24),
+        keep_daily: Some(7),
+        keep_weekly: Some(4),
+        keep_monthly: Some(12),
+        ..Retention::default()
+    };
+    block_on(
+        repository
+            .set_policy(&PolicyTarget::Path(source.clone()), &Policy { retention, ..Policy::default() }),
+    )
+    .unwrap();
     let directory = tempfile::tempdir().unwrap();
     for n in 0..20u64 {
         std::fs::write(directory.path().join(format!("file{n}")), noise(n, 2000)).unwrap();
     }
     for hour in 0..count {
-        std::fs::write(directory.path().join(format!("file{}", hour % 20)), noise(hour.unsigned_abs(), 2000)).unwrap();
+        std::fs::write(directory.path().join(format!("file{}", hour % 20)), noise(hour.unsigned_abs(), 2000))
+            .unwrap();
         let repository = bed.open();
-        block_on(repository.backup(&source, &LocalTree::open(directory.path()).unwrap(), &BackupOptions::default(), &Silent)).unwrap();
+        block_on(repository.backup(
+            &source,
+            &LocalTree::open(directory.path()).unwrap(),
+            &BackupOptions::default(),
+            &Silent,
+        ))
+        .unwrap();
         block_on(repository.expire(&source)).unwrap();
         if hour % 24 == 0 {
             block_on(bed.open().maintain(MaintenanceKind::Full, Safety::Full, &Silent)).unwrap();
@@ -73,14 +101,20 @@ fn hours(count: i64) -> Bed {
 fn year(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("year");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
-    group.bench_function("a month of hourly backups with maintenance", |bencher| bencher.iter(|| hours(30 * 24)));
+    group.bench_function("a month of hourly backups with maintenance", |bencher| {
+        bencher.iter(|| hours(30 * 24))
+    });
     group.finish();
     // A whole year takes too long to repeat: once, with its result.
     let start = std::time::Instant::now();
     let bed = hours(365 * 24);
     let contents = bed.memory.contents();
     let bytes: usize = contents.values().map(|(bytes, _)| bytes.len()).sum();
-    println!("a year of hourly backups with maintenance: {:?}, {} blobs, {bytes} bytes remain", start.elapsed(), contents.len());
+    println!(
+        "a year of hourly backups with maintenance: {:?}, {} blobs, {bytes} bytes remain",
+        start.elapsed(),
+        contents.len()
+    );
 }
 
 criterion_group!(benches, pipeline, year);

@@ -81,15 +81,22 @@ impl Compressor {
         let mut output = self.id.to_be_bytes().to_vec();
         match self.family {
             Family::Zstd(level) => {
-                zstd::stream::copy_encode(data, &mut output, level).expect("compressing into memory does not fail");
+                zstd::stream::copy_encode(data, &mut output, level)
+                    .expect("compressing into memory does not fail");
             }
             Family::Gzip(level) => {
                 let mut encoder = flate2::write::GzEncoder::new(&mut output, Level::new(level));
-                encoder.write_all(data).and_then(|()| encoder.try_finish()).expect("compressing into memory does not fail");
+                encoder
+                    .write_all(data)
+                    .and_then(|()| encoder.try_finish())
+                    .expect("compressing into memory does not fail");
             }
             Family::Deflate(level) => {
                 let mut encoder = flate2::write::DeflateEncoder::new(&mut output, Level::new(level));
-                encoder.write_all(data).and_then(|()| encoder.try_finish()).expect("compressing into memory does not fail");
+                encoder
+                    .write_all(data)
+                    .and_then(|()| encoder.try_finish())
+                    .expect("compressing into memory does not fail");
             }
             Family::S2 | Family::Lz4 => return None,
         }
@@ -118,7 +125,9 @@ pub enum Undecodable {
 
 /// The name of a header identifier, as Kopia shows it.
 pub fn name(id: u32) -> String {
-    ROWS.iter().find(|(known, ..)| *known == id).map_or_else(|| format!("{id:#06x}"), |(_, name, _)| (*name).to_owned())
+    ROWS.iter()
+        .find(|(known, ..)| *known == id)
+        .map_or_else(|| format!("{id:#06x}"), |(_, name, _)| (*name).to_owned())
 }
 
 /// The header identifier in front of compressed bytes.
@@ -141,8 +150,12 @@ pub fn decompress(id: u32, data: &[u8], bytes_max: u64) -> Result<Vec<u8>, Undec
             Ok(decoder) => (decoder.take(limit).read_to_end(&mut output), "zstd"),
             Err(error) => (Err(error), "zstd"),
         },
-        Some(Family::Gzip(_)) => (flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut output), "gzip"),
-        Some(Family::Deflate(_)) => (flate2::read::DeflateDecoder::new(body).take(limit).read_to_end(&mut output), "deflate"),
+        Some(Family::Gzip(_)) => {
+            (flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut output), "gzip")
+        }
+        Some(Family::Deflate(_)) => {
+            (flate2::read::DeflateDecoder::new(body).take(limit).read_to_end(&mut output), "deflate")
+        }
         Some(Family::S2 | Family::Lz4) | None => return Err(Undecodable::Unsupported(name(id))),
     };
     match read {

@@ -27,7 +27,9 @@ pub struct Unauthentic;
 /// Derives bytes from key material (RFC 5869 with SHA-256).
 pub fn derive(material: &[u8], salt: &[u8], info: &[u8]) -> [u8; 32] {
     let mut output = [0; 32];
-    Hkdf::<Sha256>::new(Some(salt), material).expand(info, &mut output).expect("32 bytes are within what HKDF gives");
+    Hkdf::<Sha256>::new(Some(salt), material)
+        .expand(info, &mut output)
+        .expect("32 bytes are within what HKDF gives");
     output
 }
 
@@ -77,7 +79,8 @@ impl Encryptor {
         Ok(Self { cipher, secret: derive(master_key, b"encryption", b"") })
     }
     fn key(&self, identifier: &[u8]) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.secret)
+            .expect("HMAC takes keys of any length");
         mac.update(identifier);
         mac.finalize().into_bytes().into()
     }
@@ -125,8 +128,14 @@ mod tests {
     fn stored_bytes_are_those_of_the_specification() {
         let master: Vec<u8> = (0x40..0x60).collect();
         let encryptor = Encryptor::new("AES256-GCM-HMAC-SHA256", &master).unwrap();
-        assert_eq!(hex::encode(encryptor.secret), "efffeb0407ce08e6fca4220165c06bf4508d6ee17538f6a69f8df8149a6067d2");
-        assert_eq!(hex::encode(encryptor.key(&hello())), "2166e7578cd9769649cf1abac37b4b5cbc2e32fb79398bd1898e87bb6bce23fa");
+        assert_eq!(
+            hex::encode(encryptor.secret),
+            "efffeb0407ce08e6fca4220165c06bf4508d6ee17538f6a69f8df8149a6067d2"
+        );
+        assert_eq!(
+            hex::encode(encryptor.key(&hello())),
+            "2166e7578cd9769649cf1abac37b4b5cbc2e32fb79398bd1898e87bb6bce23fa"
+        );
         let stored = encryptor.encrypt(&hello(), [0; 12], b"hello kopia");
         assert_eq!(
             hex::encode(&stored),

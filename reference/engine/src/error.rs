@@ -216,7 +216,9 @@ impl Error {
             Self::WrongPassword => ErrorKind::WrongPassword,
             Self::CorruptFormat { .. } => ErrorKind::CorruptFormat,
             Self::CorruptIndex { .. } => ErrorKind::CorruptIndex,
-            Self::CorruptContent { .. } | Self::CorruptObject { .. } | Self::CorruptBlob { .. } => ErrorKind::CorruptContent,
+            Self::CorruptContent { .. } | Self::CorruptObject { .. } | Self::CorruptBlob { .. } => {
+                ErrorKind::CorruptContent
+            }
             Self::MissingContent { .. } | Self::MissingPack { .. } => ErrorKind::MissingContent,
             Self::CorruptManifest { .. } => ErrorKind::CorruptManifest,
             Self::MissingManifest { .. } | Self::MissingPath { .. } => ErrorKind::NotFound,
@@ -234,7 +236,9 @@ impl Error {
     /// The content and pack the error is about, if it is about stored data.
     pub fn place(&self) -> (Option<content::Id>, Option<&blob::Id>) {
         match self {
-            Self::CorruptContent { content, pack, .. } | Self::MissingPack { content, pack, .. } => (Some(*content), Some(pack)),
+            Self::CorruptContent { content, pack, .. } | Self::MissingPack { content, pack, .. } => {
+                (Some(*content), Some(pack))
+            }
             Self::MissingContent { content } => (Some(*content), None),
             Self::CorruptObject { object, .. } => (Some(object.content()), None),
             _ => (None, None),

@@ -33,7 +33,9 @@ const INCOMPLETE_COUNT: usize = 3;
 fn before(time: Timestamp, years: i64, months: i64, days: i64, zone: &TimeZone) -> Timestamp {
     let local = zone.to_datetime(time);
     let month = (i64::from(local.year()) - years) * 12 + i64::from(local.month()) - 1 - months;
-    let first = i16::try_from(month.div_euclid(12)).ok().and_then(|year| civil::Date::new(year, month.rem_euclid(12) as i8 + 1, 1).ok());
+    let first = i16::try_from(month.div_euclid(12))
+        .ok()
+        .and_then(|year| civil::Date::new(year, month.rem_euclid(12) as i8 + 1, 1).ok());
     first
         .and_then(|first| first.checked_add((i64::from(local.day()) - 1 - days).days()).ok())
         .and_then(|date| zone.to_ambiguous_timestamp(date.to_datetime(local.time())).compatible().ok())
@@ -46,7 +48,9 @@ pub fn reasons(snapshots: &[Candidate], retention: &Retention, zone: &TimeZone) 
     let mut reasons = vec![Vec::new(); snapshots.len()];
     let mut order: Vec<usize> = (0..snapshots.len()).collect();
     order.sort_by_key(|n| std::cmp::Reverse((snapshots[*n].start_time, snapshots[*n].end_time)));
-    if let Some(newest) = snapshots.iter().filter(|snapshot| snapshot.is_complete).map(|snapshot| snapshot.start_time).max() {
+    if let Some(newest) =
+        snapshots.iter().filter(|snapshot| snapshot.is_complete).map(|snapshot| snapshot.start_time).max()
+    {
         keep_complete(snapshots, &order, newest, retention, zone, &mut reasons);
     }
     let newest = snapshots.iter().map(|snapshot| snapshot.start_time).max();
@@ -154,7 +158,8 @@ mod tests {
             })
             .collect();
         let zone = TimeZone::get(zone).unwrap();
-        let found: Vec<String> = reasons(&candidates, &retention(policy), &zone).iter().map(|reasons| reasons.join(" ")).collect();
+        let found: Vec<String> =
+            reasons(&candidates, &retention(policy), &zone).iter().map(|reasons| reasons.join(" ")).collect();
         assert_eq!(found, expected, "{policy}");
     }
 
@@ -162,21 +167,51 @@ mod tests {
     #[test]
     fn reasons_are_those_of_the_specification() {
         let weeks = ["2024-01-25T12", "2024-01-18T12", "2024-01-11T12", "2024-01-04T12"];
-        check("latest 1, weekly 4, monthly 24", "UTC", &weeks, &["latest-1 monthly-1 weekly-1", "weekly-2", "weekly-3", ""]);
-        check("latest 1, weekly 4", "UTC", &weeks, &["latest-1 weekly-1", "weekly-2", "weekly-3", "weekly-4"]);
+        check(
+            "latest 1, weekly 4, monthly 24",
+            "UTC",
+            &weeks,
+            &["latest-1 monthly-1 weekly-1", "weekly-2", "weekly-3", ""],
+        );
+        check(
+            "latest 1, weekly 4",
+            "UTC",
+            &weeks,
+            &["latest-1 weekly-1", "weekly-2", "weekly-3", "weekly-4"],
+        );
         check(
             "daily 2",
             "UTC",
-            &["2024-06-10T03", "2024-06-10T01", "2024-06-09T12", "2024-06-09T02", "2024-06-08T04", "2024-06-08T02"],
+            &[
+                "2024-06-10T03",
+                "2024-06-10T01",
+                "2024-06-09T12",
+                "2024-06-09T02",
+                "2024-06-08T04",
+                "2024-06-08T02",
+            ],
             &["daily-1", "", "daily-2", "", "", ""],
         );
         check(
             "latest 1",
             "UTC",
-            &["2024-06-10T03!", "2024-06-10T01!", "2024-06-09T12!", "2024-06-09T02!", "2024-06-08T04", "2024-06-08T02", "2024-06-08T01!"],
+            &[
+                "2024-06-10T03!",
+                "2024-06-10T01!",
+                "2024-06-09T12!",
+                "2024-06-09T02!",
+                "2024-06-08T04",
+                "2024-06-08T02",
+                "2024-06-08T01!",
+            ],
             &["incomplete", "incomplete", "incomplete", "", "latest-1", "", ""],
         );
-        check("weekly 4, daily 3", "America/Los_Angeles", &["2024-06-10T03", "2024-06-09T12"], &["weekly-1 daily-1", "daily-2"]);
+        check(
+            "weekly 4, daily 3",
+            "America/Los_Angeles",
+            &["2024-06-10T03", "2024-06-09T12"],
+            &["weekly-1 daily-1", "daily-2"],
+        );
     }
 
     #[test]
@@ -188,10 +223,22 @@ mod tests {
     #[test]
     fn a_day_that_overflows_rolls_over() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
-        assert_eq!(before(time("2023-03-31T12:00:00Z"), 0, 1, 0, &TimeZone::UTC), time("2023-03-03T12:00:00Z"));
-        assert_eq!(before(time("2024-03-31T12:00:00Z"), 0, 1, 0, &TimeZone::UTC), time("2024-03-02T12:00:00Z"));
-        assert_eq!(before(time("2024-02-29T12:00:00Z"), 1, 0, 0, &TimeZone::UTC), time("2023-03-01T12:00:00Z"));
-        assert_eq!(before(time("2024-01-15T12:00:00Z"), 0, 2, 20, &TimeZone::UTC), time("2023-10-26T12:00:00Z"));
+        assert_eq!(
+            before(time("2023-03-31T12:00:00Z"), 0, 1, 0, &TimeZone::UTC),
+            time("2023-03-03T12:00:00Z")
+        );
+        assert_eq!(
+            before(time("2024-03-31T12:00:00Z"), 0, 1, 0, &TimeZone::UTC),
+            time("2024-03-02T12:00:00Z")
+        );
+        assert_eq!(
+            before(time("2024-02-29T12:00:00Z"), 1, 0, 0, &TimeZone::UTC),
+            time("2023-03-01T12:00:00Z")
+        );
+        assert_eq!(
+            before(time("2024-01-15T12:00:00Z"), 0, 2, 20, &TimeZone::UTC),
+            time("2023-10-26T12:00:00Z")
+        );
     }
 
     proptest! {

@@ -58,7 +58,9 @@ impl Hasher {
         };
         let key_bytes_max = if name.starts_with("BLAKE2B") { 64 } else { 32 };
         if name.starts_with("BLAKE2") && (key.is_empty() || key.len() > key_bytes_max) {
-            return Err(Error::CorruptFormat { detail: format!("a secret of {} bytes does not fit {name}", key.len()) });
+            return Err(Error::CorruptFormat {
+                detail: format!("a secret of {} bytes does not fit {name}", key.len()),
+            });
         }
         Ok(Self { function: *function, length: *length, key: key.to_vec() })
     }

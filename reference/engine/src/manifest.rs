@@ -130,10 +130,15 @@ impl Manifests {
             let documents = match known.contents.get(&entry.id) {
                 Some(documents) => documents.clone(),
                 None => {
-                    let corrupt = |detail: String| Error::CorruptManifest { place: format!("content {}", entry.id), detail };
+                    let corrupt = |detail: String| Error::CorruptManifest {
+                        place: format!("content {}", entry.id),
+                        detail,
+                    };
                     let packed = contents.read_entry(&entry).await?;
-                    let plain = compress::gunzip(&packed, CONTENT_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
-                    let document: Document = serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
+                    let plain = compress::gunzip(&packed, CONTENT_BYTES_MAX)
+                        .map_err(|error| corrupt(error.to_string()))?;
+                    let document: Document =
+                        serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
                     Arc::new(document.entries.unwrap_or_default().into_iter().map(Arc::new).collect())
                 }
             };
@@ -184,7 +189,9 @@ impl Edit<'_> {
     /// Now, but later than whatever is replaced.
     fn after(&self, victim: Option<Timestamp>) -> Timestamp {
         let now = (self.contents.context.now)();
-        victim.map_or(now, |victim| now.max(victim.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(now)))
+        victim.map_or(now, |victim| {
+            now.max(victim.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(now))
+        })
     }
     /// Adds a document.
     pub fn put(&mut self, labels: Labels, data: Value) -> Id {
@@ -197,7 +204,13 @@ impl Edit<'_> {
     pub fn delete(&mut self, id: &Id) {
         if let Some(stored) = self.loaded.winners.get(id).filter(|stored| !stored.deleted) {
             let modified = self.after(Some(stored.modified));
-            self.changes.push(Stored { id: id.0.clone(), labels: None, modified, deleted: true, data: Value::Null });
+            self.changes.push(Stored {
+                id: id.0.clone(),
+                labels: None,
+                modified,
+                deleted: true,
+                data: Value::Null,
+            });
         }
     }
     /// Replaces whatever carries these labels by one document.
@@ -205,15 +218,26 @@ impl Edit<'_> {
         /// Kopia keeps this distance, so that clocks that differ a little do not swap the two.
         const DISTANCE: SignedDuration = SignedDuration::from_millis(100);
         let carries = |stored: &Stored| {
-            !stored.deleted && stored.labels.as_ref().is_some_and(|found| labels.iter().all(|(key, value)| found.get(key) == Some(value)))
+            !stored.deleted
+                && stored
+                    .labels
+                    .as_ref()
+                    .is_some_and(|found| labels.iter().all(|(key, value)| found.get(key) == Some(value)))
         };
-        let victims: Vec<(Id, Timestamp)> =
-            self.loaded.winners.iter().filter(|(_, stored)| carries(stored)).map(|(id, stored)| (id.clone(), stored.modified)).collect();
+        let victims: Vec<(Id, Timestamp)> = self
+            .loaded
+            .winners
+            .iter()
+            .filter(|(_, stored)| carries(stored))
+            .map(|(id, stored)| (id.clone(), stored.modified))
+            .collect();
         for (victim, _) in &victims {
             self.delete(victim);
         }
         let id = self.put(labels, data);
-        if let (Some(newest), Some(put)) = (victims.iter().map(|(_, modified)| *modified).max(), self.changes.last_mut()) {
+        if let (Some(newest), Some(put)) =
+            (victims.iter().map(|(_, modified)| *modified).max(), self.changes.last_mut())
+        {
             put.modified = put.modified.max(newest.saturating_add(DISTANCE).unwrap_or(put.modified));
         }
         id

@@ -13,9 +13,19 @@ use crate::{
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A file was read and stored.
-    Hashed { /** Where. */ path: &'a Path, /** How many bytes. */ bytes: u64 },
+    Hashed {
+        /** Where. */
+        path: &'a Path,
+        /** How many bytes. */
+        bytes: u64,
+    },
     /// A file was taken over from the previous snapshot without reading it.
-    Reused { /** Where. */ path: &'a Path, /** How many bytes. */ bytes: u64 },
+    Reused {
+        /** Where. */
+        path: &'a Path,
+        /** How many bytes. */
+        bytes: u64,
+    },
     /// The format cannot carry something.
     Lost(&'a Loss),
     /// Something failed, and the operation continues.
@@ -23,9 +33,19 @@ pub enum Event<'a> {
     /// A checkpoint (incomplete snapshot) was stored.
     Checkpoint,
     /// A file or symlink was restored.
-    Restored { /** Where. */ path: &'a Path, /** How many bytes. */ bytes: u64 },
+    Restored {
+        /** Where. */
+        path: &'a Path,
+        /** How many bytes. */
+        bytes: u64,
+    },
     /// A file was verified or read back.
-    Verified { /** Where. */ path: &'a Path, /** How many bytes were read. */ bytes: u64 },
+    Verified {
+        /** Where. */
+        path: &'a Path,
+        /** How many bytes were read. */
+        bytes: u64,
+    },
     /// A maintenance task begins; the name is Kopia's.
     Task(&'a str),
 }

@@ -137,7 +137,10 @@ impl Policy {
             keep_weekly: self.retention.keep_weekly.or(parent.retention.keep_weekly),
             keep_monthly: self.retention.keep_monthly.or(parent.retention.keep_monthly),
             keep_annual: self.retention.keep_annual.or(parent.retention.keep_annual),
-            ignore_identical_snapshots: self.retention.ignore_identical_snapshots.or(parent.retention.ignore_identical_snapshots),
+            ignore_identical_snapshots: self
+                .retention
+                .ignore_identical_snapshots
+                .or(parent.retention.ignore_identical_snapshots),
             other: fill(self.retention.other, &parent.retention.other),
         };
         let stops = |map: &Map<String, Value>, key: &str| map.get(key) == Some(&Value::Bool(true));
@@ -152,22 +155,40 @@ impl Policy {
             all
         };
         let compression = Compression {
-            only_compress: union(own.only_compress, &parent.compression.only_compress, "noParentOnlyCompress"),
-            never_compress: union(own.never_compress, &parent.compression.never_compress, "noParentNeverCompress"),
+            only_compress: union(
+                own.only_compress,
+                &parent.compression.only_compress,
+                "noParentOnlyCompress",
+            ),
+            never_compress: union(
+                own.never_compress,
+                &parent.compression.never_compress,
+                "noParentNeverCompress",
+            ),
             compressor_name: own.compressor_name.or_else(|| parent.compression.compressor_name.clone()),
             min_size: own.min_size.or(parent.compression.min_size),
             max_size: own.max_size.or(parent.compression.max_size),
             other: fill(own.other, &parent.compression.other),
         };
         let metadata_compression = MetadataCompression {
-            compressor_name: self.metadata_compression.compressor_name.or_else(|| parent.metadata_compression.compressor_name.clone()),
+            compressor_name: self
+                .metadata_compression
+                .compressor_name
+                .or_else(|| parent.metadata_compression.compressor_name.clone()),
             other: fill(self.metadata_compression.other, &parent.metadata_compression.other),
         };
         let splitter = Splitter {
             algorithm: self.splitter.algorithm.or_else(|| parent.splitter.algorithm.clone()),
             other: fill(self.splitter.other, &parent.splitter.other),
         };
-        Self { retention, compression, metadata_compression, splitter, no_parent: self.no_parent, other: fill(self.other, &parent.other) }
+        Self {
+            retention,
+            compression,
+            metadata_compression,
+            splitter,
+            no_parent: self.no_parent,
+            other: fill(self.other, &parent.other),
+        }
     }
 }
 
@@ -194,7 +215,9 @@ impl PolicyTarget {
         match self {
             Self::Global => labels([("type", "policy"), ("policyType", "global")]),
             Self::Host(host) => labels([("type", "policy"), ("policyType", "host"), ("hostname", host)]),
-            Self::User(user, host) => labels([("type", "policy"), ("policyType", "user"), ("username", user), ("hostname", host)]),
+            Self::User(user, host) => {
+                labels([("type", "policy"), ("policyType", "user"), ("username", user), ("hostname", host)])
+            }
             Self::Path(source) => labels([
                 ("type", "policy"),
                 ("policyType", "path"),

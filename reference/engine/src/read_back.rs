@@ -32,19 +32,42 @@ pub enum MismatchKind {
     /// The entry is of another kind.
     Kind,
     /// The file has another length.
-    Size { /** As stored. */ expected: u64, /** As found. */ found: u64 },
+    Size {
+        /** As stored. */
+        expected: u64,
+        /** As found. */
+        found: u64,
+    },
     /// Bytes differ; the first chunk that differs.
-    Content { /** First byte of the chunk. */ offset: u64, /** Its length. */ length: u64, /** Whether it reads as zeros. */ is_zeros: bool },
+    Content {
+        /** First byte of the chunk. */
+        offset: u64,
+        /** Its length. */
+        length: u64,
+        /** Whether it reads as zeros. */
+        is_zeros: bool,
+    },
     /// The symlink points elsewhere.
     Target,
     /// It cannot be read.
-    Unreadable { /** The system's words. */ error: String },
+    Unreadable {
+        /** The system's words. */
+        error: String,
+    },
     /// The repository's own data about it cannot be read.
-    Damaged { /** What is wrong. */ error: String },
+    Damaged {
+        /** What is wrong. */
+        error: String,
+    },
 }
 
 /// Compares a tree with a snapshot.
-pub(crate) async fn read_back(contents: &Contents, snapshot: &Snapshot, tree: &dyn ReadTree, monitor: &dyn Monitor) -> Result<Vec<Mismatch>, Error> {
+pub(crate) async fn read_back(
+    contents: &Contents,
+    snapshot: &Snapshot,
+    tree: &dyn ReadTree,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Mismatch>, Error> {
     let mut reader = Reader { contents, tree, monitor, found: Vec::new() };
     reader.directory(Path::root(), snapshot.root.object).await?;
     Ok(reader.found)
@@ -70,7 +93,11 @@ impl Reader<'_> {
         Err(error)
     }
 
-    fn directory<'w>(&'w mut self, path: Path, object: object::Id) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'w>> {
+    fn directory<'w>(
+        &'w mut self,
+        path: Path,
+        object: object::Id,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'w>> {
         Box::pin(async move {
             let entries = match read_entries(self.contents, object).await {
                 Ok(entries) => entries,
@@ -93,9 +120,14 @@ impl Reader<'_> {
                     }
                 };
                 match (child.kind, found.kind) {
-                    (EntryKind::Directory, Kind::Directory) => self.directory(child_path, child.object).await?,
+                    (EntryKind::Directory, Kind::Directory) => {
+                        self.directory(child_path, child.object).await?
+                    }
                     (EntryKind::File, Kind::File) if child.size != found.size => {
-                        self.note(&child_path, MismatchKind::Size { expected: child.size, found: found.size });
+                        self.note(
+                            &child_path,
+                            MismatchKind::Size { expected: child.size, found: found.size },
+                        );
                     }
                     (EntryKind::File, Kind::File) => self.file(&child_path, &child).await?,
                     (EntryKind::Symlink, Kind::Symlink) => self.symlink(&child_path, &child).await?,
@@ -134,7 +166,10 @@ impl Reader<'_> {
         for chunk in chunks {
             buffer.clear();
             if let Err(error) = file.by_ref().take(chunk.length).read_to_end(&mut buffer) {
-                self.found.push(Mismatch { path: path.clone(), kind: MismatchKind::Unreadable { error: error.to_string() } });
+                self.found.push(Mismatch {
+                    path: path.clone(),
+                    kind: MismatchKind::Unreadable { error: error.to_string() },
+                });
                 return Ok(());
             }
             bytes += buffer.len() as u64;
@@ -142,7 +177,8 @@ impl Reader<'_> {
                 Ok(true) => {}
                 Ok(false) => {
                     let is_zeros = buffer.iter().all(|byte| *byte == 0);
-                    let kind = MismatchKind::Content { offset: chunk.start, length: buffer.len() as u64, is_zeros };
+                    let kind =
+                        MismatchKind::Content { offset: chunk.start, length: buffer.len() as u64, is_zeros };
                     self.found.push(Mismatch { path: path.clone(), kind });
                     return Ok(());
                 }

@@ -15,7 +15,10 @@ use crate::{
         CreateOptions, Format, UniqueId,
         secrets::{self, FORMAT_BLOB, LOCK_BLOB},
     },
-    maintain::{self, MaintenanceInfo, MaintenanceKind, MaintenanceReport, Parameters, Safety, TaskRun, schedule::Schedule},
+    maintain::{
+        self, MaintenanceInfo, MaintenanceKind, MaintenanceReport, Parameters, Safety, TaskRun,
+        schedule::Schedule,
+    },
     manifest::{self, Labels, Manifest, Manifests},
     monitor::Monitor,
     policy::{Policy, PolicyTarget},
@@ -47,7 +50,12 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::NotEmpty`] when any blob lists, or when another creator was faster.
-    pub async fn create(store: SharedStore, password: &str, options: CreateOptions, context: Context) -> Result<Self, Error> {
+    pub async fn create(
+        store: SharedStore,
+        password: &str,
+        options: CreateOptions,
+        context: Context,
+    ) -> Result<Self, Error> {
         if let Some(found) = store.list("").await?.first() {
             return Err(Error::NotEmpty { example: found.id.clone() });
         }
@@ -84,7 +92,9 @@ impl Repository {
             Ok(bytes) => bytes,
             Err(absent) if absent.kind == ErrorKind::NotFound => {
                 let example = store.list("").await?.into_iter().next();
-                return Err(example.map_or(Error::NotARepository, |blob| Error::ForeignData { example: blob.id }));
+                return Err(
+                    example.map_or(Error::NotARepository, |blob| Error::ForeignData { example: blob.id })
+                );
             }
             Err(failure) => return Err(failure.into()),
         };
@@ -106,7 +116,10 @@ impl Repository {
     }
 
     /// Changes manifests in a session of its own.
-    async fn edit<T>(&self, change: impl AsyncFnOnce(&mut manifest::Edit<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    async fn edit<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut manifest::Edit<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut edit = self.manifests.edit(&self.contents).await?;
         let outcome = change(&mut edit).await?;
         if !edit.is_empty() {
@@ -134,7 +147,10 @@ impl Repository {
     /// [`Error::MissingManifest`].
     pub async fn snapshot(&self, id: &manifest::Id) -> Result<Snapshot, Error> {
         let found = self.manifests.find(&self.contents, &manifest::labels([("type", "snapshot")])).await?;
-        let manifest = found.iter().find(|manifest| manifest.id == *id).ok_or_else(|| Error::MissingManifest { id: id.clone() })?;
+        let manifest = found
+            .iter()
+            .find(|manifest| manifest.id == *id)
+            .ok_or_else(|| Error::MissingManifest { id: id.clone() })?;
         read_snapshot(manifest)
     }
     /// The entries of a directory within a snapshot, by name.
@@ -151,7 +167,13 @@ impl Repository {
     ///
     /// # Errors
     /// Only what makes a snapshot impossible; unreadable entries are in [`Backup::errors`].
-    pub async fn backup(&self, source: &Source, tree: &dyn ReadTree, options: &BackupOptions, monitor: &dyn Monitor) -> Result<Backup, Error> {
+    pub async fn backup(
+        &self,
+        source: &Source,
+        tree: &dyn ReadTree,
+        options: &BackupOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<Backup, Error> {
         if source.username.is_empty() || source.host.is_empty() || source.path.is_empty() {
             return Err(Error::InvalidInput { what: "source", detail: format!("{source} lacks a part") });
         }
@@ -162,7 +184,9 @@ impl Repository {
         let mut previous: Vec<Snapshot> = complete.map(|n| earlier[n].clone()).into_iter().collect();
         previous.extend(earlier.into_iter().take_while(|snapshot| snapshot.incomplete.is_some()));
         let policy = self.policy(source).await?;
-        Walk::new(&self.contents, &self.manifests, tree, source, &policy, options, monitor)?.run(&previous).await
+        Walk::new(&self.contents, &self.manifests, tree, source, &policy, options, monitor)?
+            .run(&previous)
+            .await
     }
     /// Restores a snapshot, or the part of it at `at` (the root path for all of it).
     ///
@@ -179,11 +203,20 @@ impl Repository {
         restore::Writer::new(&self.contents, snapshot, into, options, monitor).run(at).await
     }
     /// Compares what a tree holds now with the snapshot, chunk by chunk.
-    pub async fn read_back(&self, snapshot: &Snapshot, tree: &dyn ReadTree, monitor: &dyn Monitor) -> Result<Vec<Mismatch>, Error> {
+    pub async fn read_back(
+        &self,
+        snapshot: &Snapshot,
+        tree: &dyn ReadTree,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<Mismatch>, Error> {
         read_back::read_back(&self.contents, snapshot, tree, monitor).await
     }
     /// Checks that everything the snapshots name is there and opens.
-    pub async fn verify(&self, options: &VerifyOptions, monitor: &dyn Monitor) -> Result<VerifyReport, Error> {
+    pub async fn verify(
+        &self,
+        options: &VerifyOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<VerifyReport, Error> {
         let mut snapshots = self.snapshots(&options.which).await?;
         if let Some(wanted) = &options.snapshots {
             if let Some(id) = wanted.iter().find(|id| !snapshots.iter().any(|snapshot| snapshot.id == **id)) {
@@ -215,9 +248,10 @@ impl Repository {
     /// The policy stored for exactly this target.
     pub async fn policy_of(&self, target: &PolicyTarget) -> Result<Option<Policy>, Error> {
         let Some(manifest) = self.policy_manifest(target).await? else { return Ok(None) };
-        deserialize(manifest.data())
-            .map(Some)
-            .map_err(|error| Error::CorruptManifest { place: format!("manifest {}", manifest.id), detail: error.to_string() })
+        deserialize(manifest.data()).map(Some).map_err(|error| Error::CorruptManifest {
+            place: format!("manifest {}", manifest.id),
+            detail: error.to_string(),
+        })
     }
     /// Replaces the policy of a target; writes nothing when it is that already.
     pub async fn set_policy(&self, target: &PolicyTarget, policy: &Policy) -> Result<(), Error> {
@@ -244,7 +278,8 @@ impl Repository {
             })
             .collect();
         let reasons = expire::reasons(&candidates, &policy.retention, &self.contents.context.zone);
-        let is_expired = |(snapshot, reasons): &(Snapshot, Vec<String>)| reasons.is_empty() && snapshot.pins.is_empty();
+        let is_expired =
+            |(snapshot, reasons): &(Snapshot, Vec<String>)| reasons.is_empty() && snapshot.pins.is_empty();
         let expired: Vec<Snapshot> =
             snapshots.into_iter().zip(reasons).filter(is_expired).map(|(snapshot, _)| snapshot).collect();
         self.edit(async |edit| {
@@ -286,8 +321,10 @@ impl Repository {
         let Some(manifest) = self.manifests.find(&self.contents, &maintenance_labels()).await?.pop() else {
             return Ok(Parameters::default());
         };
-        deserialize(manifest.data())
-            .map_err(|error| Error::CorruptManifest { place: format!("manifest {}", manifest.id), detail: error.to_string() })
+        deserialize(manifest.data()).map_err(|error| Error::CorruptManifest {
+            place: format!("manifest {}", manifest.id),
+            detail: error.to_string(),
+        })
     }
     /// Who maintains, when, and what happened so far.
     pub async fn maintenance_info(&self) -> Result<MaintenanceInfo, Error> {
@@ -328,7 +365,12 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::NotOwner`] unless the context's client is the owner; [`Error::ClockSkew`].
-    pub async fn maintain(&self, kind: MaintenanceKind, safety: Safety, monitor: &dyn Monitor) -> Result<MaintenanceReport, Error> {
+    pub async fn maintain(
+        &self,
+        kind: MaintenanceKind,
+        safety: Safety,
+        monitor: &dyn Monitor,
+    ) -> Result<MaintenanceReport, Error> {
         let parameters = self.maintenance_parameters().await?;
         if parameters.owner != self.contents.context.client.to_string() {
             return Err(Error::NotOwner { owner: parameters.owner });

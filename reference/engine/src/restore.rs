@@ -148,7 +148,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn directory<'w>(&'w mut self, path: Path, entry: Entry, is_root: bool) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'w>> {
+    fn directory<'w>(
+        &'w mut self,
+        path: Path,
+        entry: Entry,
+        is_root: bool,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'w>> {
         Box::pin(async move {
             let entries = match read_entries(self.contents, entry.object).await {
                 Ok(entries) => entries,
@@ -165,7 +170,9 @@ impl<'a> Writer<'a> {
                     }
                     self.into.remove_file(&path).map_err(|source| failed("remove", &path, source))?;
                 }
-                self.into.create_dir(&path, 0o700).map_err(|source| failed("create directory", &path, source))?;
+                self.into
+                    .create_dir(&path, 0o700)
+                    .map_err(|source| failed("create directory", &path, source))?;
             }
             if self.options.delete_extra {
                 self.remove_extra(&path, &entries)?;
@@ -238,7 +245,9 @@ impl<'a> Writer<'a> {
         match entry.kind {
             EntryKind::Symlink => match object::read(self.contents, entry.object).await {
                 Ok(target) => {
-                    self.into.create_symlink(path, &target).map_err(|source| failed("create symlink", path, source))?;
+                    self.into
+                        .create_symlink(path, &target)
+                        .map_err(|source| failed("create symlink", path, source))?;
                     self.outcome.symlinks += 1;
                     self.monitor.event(Event::Restored { path, bytes: 0 });
                 }
@@ -304,7 +313,10 @@ impl<'a> Writer<'a> {
         let found = self.into.entry(path).map_err(|source| failed("describe", path, source))?;
         if self.options.owners != Owners::Skip && (found.uid, found.gid) != (entry.uid, entry.gid) {
             match self.into.set_owner(path, entry.uid, entry.gid) {
-                Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied && self.options.owners == Owners::IfPermitted => {
+                Err(refused)
+                    if refused.kind() == io::ErrorKind::PermissionDenied
+                        && self.options.owners == Owners::IfPermitted =>
+                {
                     let error = format!("owner {}:{} not set: {refused}", entry.uid, entry.gid);
                     self.outcome.ignored.push(Failure { path: path.clone(), error });
                 }
@@ -313,7 +325,10 @@ impl<'a> Writer<'a> {
         }
         if entry.kind != EntryKind::Symlink {
             match self.into.set_mode(path, entry.mode) {
-                Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied && self.options.owners == Owners::IfPermitted => {
+                Err(refused)
+                    if refused.kind() == io::ErrorKind::PermissionDenied
+                        && self.options.owners == Owners::IfPermitted =>
+                {
                     let error = format!("mode {:o} not set: {refused}", entry.mode);
                     self.outcome.ignored.push(Failure { path: path.clone(), error });
                 }
@@ -321,8 +336,13 @@ impl<'a> Writer<'a> {
             }
         }
         match self.into.set_mtime(path, entry.mtime) {
-            Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied && self.options.owners == Owners::IfPermitted => {
-                self.outcome.ignored.push(Failure { path: path.clone(), error: format!("time not set: {refused}") });
+            Err(refused)
+                if refused.kind() == io::ErrorKind::PermissionDenied
+                    && self.options.owners == Owners::IfPermitted =>
+            {
+                self.outcome
+                    .ignored
+                    .push(Failure { path: path.clone(), error: format!("time not set: {refused}") });
                 Ok(())
             }
             other => other.map_err(|source| failed("set time of", path, source)),
@@ -352,7 +372,11 @@ pub(crate) async fn read_entries(contents: &Contents, object: object::Id) -> Res
 }
 
 /// The entry at a path within a snapshot.
-pub(crate) async fn snapshot_entry(contents: &Contents, snapshot: &Snapshot, at: &Path) -> Result<Entry, Error> {
+pub(crate) async fn snapshot_entry(
+    contents: &Contents,
+    snapshot: &Snapshot,
+    at: &Path,
+) -> Result<Entry, Error> {
     let mut entry = snapshot.root.clone();
     if at.is_root() {
         return Ok(entry);
@@ -371,5 +395,12 @@ pub(crate) async fn snapshot_entry(contents: &Contents, snapshot: &Snapshot, at:
 /// An error, told as damage of a path.
 pub(crate) fn damage(snapshot: &manifest::Id, path: Path, object: object::Id, error: &Error) -> Damage {
     let (content, pack) = error.place();
-    Damage { snapshot: snapshot.clone(), path, object, content, pack: pack.cloned(), reason: error.to_string() }
+    Damage {
+        snapshot: snapshot.clone(),
+        path,
+        object,
+        content,
+        pack: pack.cloned(),
+        reason: error.to_string(),
+    }
 }

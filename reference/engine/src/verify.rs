@@ -89,12 +89,24 @@ pub(crate) struct Verifier<'a> {
 }
 
 impl<'a> Verifier<'a> {
-    pub(crate) async fn new(contents: &'a Contents, options: &'a VerifyOptions, monitor: &'a dyn Monitor) -> Result<Self, Error> {
+    pub(crate) async fn new(
+        contents: &'a Contents,
+        options: &'a VerifyOptions,
+        monitor: &'a dyn Monitor,
+    ) -> Result<Self, Error> {
         let mut packs = BTreeMap::new();
         for prefix in ["p", "q"] {
             packs.extend(contents.store.list(prefix).await?.into_iter().map(|blob| (blob.id, blob.length)));
         }
-        Ok(Self { contents, options, monitor, packs, known: BTreeMap::new(), found: 0, report: VerifyReport::default() })
+        Ok(Self {
+            contents,
+            options,
+            monitor,
+            packs,
+            known: BTreeMap::new(),
+            found: 0,
+            report: VerifyReport::default(),
+        })
     }
 
     pub(crate) async fn run(mut self, snapshots: &[Snapshot]) -> Result<VerifyReport, Error> {
@@ -139,9 +151,15 @@ impl<'a> Verifier<'a> {
                     return Err(error);
                 }
                 let (content, pack) = error.place();
-                let finding =
-                    Finding { path: Path::root(), object: entry.object, content, pack: pack.cloned(), reason: error.to_string() };
-                self.monitor.event(Event::Failed(&Failure { path: path.clone(), error: finding.reason.clone() }));
+                let finding = Finding {
+                    path: Path::root(),
+                    object: entry.object,
+                    content,
+                    pack: pack.cloned(),
+                    reason: error.to_string(),
+                };
+                self.monitor
+                    .event(Event::Failed(&Failure { path: path.clone(), error: finding.reason.clone() }));
                 self.found += 1;
                 findings.push(finding);
             }
@@ -151,7 +169,12 @@ impl<'a> Verifier<'a> {
         })
     }
 
-    async fn directory(&mut self, path: &Path, entry: &Entry, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    async fn directory(
+        &mut self,
+        path: &Path,
+        entry: &Entry,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
         self.check_chunks(entry.object).await?;
         let entries = read_entries(self.contents, entry.object).await?;
         self.report.directories += 1;
@@ -192,7 +215,8 @@ impl<'a> Verifier<'a> {
         self.report.files += 1;
         let chunks = self.check_chunks(entry.object).await?;
         let draw = u32::from_le_bytes(self.contents.context.entropy.bytes());
-        let is_read = f64::from(draw) / f64::from(u32::MAX) * 100.0 < self.options.read_percent || self.options.read_percent >= 100.0;
+        let is_read = f64::from(draw) / f64::from(u32::MAX) * 100.0 < self.options.read_percent
+            || self.options.read_percent >= 100.0;
         if !is_read {
             return Ok(());
         }

@@ -21,7 +21,13 @@ async fn keeps_the_promises(store: &dyn Store) {
     store.delete("absent").await.unwrap();
     // What was put is got, whole and in ranges; a put replaces.
     let long = "p0123456789abcdef0123456789abcdef-s6988ecdb443e1328147";
-    for (id, bytes) in [("kopia.repository", "format"), (long, "0123456789"), ("xn0_aa-s1-c1", ""), ("p0", "old"), ("p0", "new")] {
+    for (id, bytes) in [
+        ("kopia.repository", "format"),
+        (long, "0123456789"),
+        ("xn0_aa-s1-c1", ""),
+        ("p0", "old"),
+        ("p0", "new"),
+    ] {
         store.put(id, bytes.into()).await.unwrap();
         assert_eq!(store.get(id, None).await.unwrap(), bytes);
         assert_eq!(store.stat(id).await.unwrap().length, bytes.len() as u64);
@@ -31,7 +37,8 @@ async fn keeps_the_promises(store: &dyn Store) {
     assert_eq!(store.get(long, Some(4..4)).await.unwrap(), "");
     assert_eq!(store.get(long, Some(5..11)).await.map_err(kind), Err(ErrorKind::Truncated));
     // Listings are sorted, by prefix, with lengths and times.
-    let names = |listing: Vec<engine::store::Metadata>| listing.into_iter().map(|blob| blob.id).collect::<Vec<_>>();
+    let names =
+        |listing: Vec<engine::store::Metadata>| listing.into_iter().map(|blob| blob.id).collect::<Vec<_>>();
     assert_eq!(names(store.list("").await.unwrap()), ["kopia.repository", "p0", long, "xn0_aa-s1-c1"]);
     assert_eq!(names(store.list("p").await.unwrap()), ["p0", long]);
     assert_eq!(names(store.list("p01").await.unwrap()), [long]);
@@ -63,7 +70,8 @@ fn the_directory_store_keeps_the_promises() {
     let store = block_on(DirectoryStore::create(files, Entropy::from_seed([1; 32]))).unwrap();
     block_on(keeps_the_promises(&store));
     // Nothing half-written is left behind.
-    let leftovers = support::files(folder.path()).into_iter().filter(|path| path.to_string_lossy().contains(".tmp."));
+    let leftovers =
+        support::files(folder.path()).into_iter().filter(|path| path.to_string_lossy().contains(".tmp."));
     assert_eq!(leftovers.count(), 0);
 }
 
@@ -72,7 +80,9 @@ fn a_folder_that_is_no_repository_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let open = |root: std::path::PathBuf| {
         let files = Arc::new(LocalFiles::new(root));
-        block_on(DirectoryStore::open(files, Entropy::from_seed([1; 32]))).map(drop).map_err(|error| error.kind)
+        block_on(DirectoryStore::open(files, Entropy::from_seed([1; 32])))
+            .map(drop)
+            .map_err(|error| error.kind)
     };
     let root = || folder.path().to_path_buf();
     assert_eq!(open(root()), Err(ErrorKind::NotFound));
@@ -80,7 +90,10 @@ fn a_folder_that_is_no_repository_is_refused() {
     let files = LocalFiles::new(root());
     block_on(files.create_new("photo.jpg", "x".into())).unwrap();
     assert_eq!(open(root()), Err(ErrorKind::Misconfigured));
-    let create = || block_on(DirectoryStore::create(Arc::new(LocalFiles::new(root())), Entropy::from_seed([1; 32]))).map(drop);
+    let create = || {
+        block_on(DirectoryStore::create(Arc::new(LocalFiles::new(root())), Entropy::from_seed([1; 32])))
+            .map(drop)
+    };
     assert_eq!(create().map_err(|error| error.kind), Err(ErrorKind::Misconfigured));
     block_on(files.unlink("photo.jpg")).unwrap();
     create().unwrap();

@@ -14,7 +14,8 @@ use std::{
 };
 
 use engine::{
-    BackupOptions, CreateOptions, Filter, MaintenanceKind, Repository, RestoreOptions, Safety, Silent, Source, VerifyOptions,
+    BackupOptions, CreateOptions, Filter, MaintenanceKind, Repository, RestoreOptions, Safety, Silent,
+    Source, VerifyOptions,
     blob::directory::{DirectoryStore, LocalFiles},
     context::{Client, Context, Entropy},
     store::SharedStore,
@@ -28,7 +29,8 @@ const PASSWORD: &str = "correct horse";
 /// Where kopia is; `None` says why not.
 fn kopia() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|directory| directory.join("kopia")).find(|file| file.is_file());
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join("kopia")).find(|file| file.is_file());
     if found.is_none() {
         let is_required = std::env::var("FIREDRILL_REQUIRE").is_ok_and(|required| required.contains("kopia"));
         assert!(!is_required, "FIREDRILL_REQUIRE asks for kopia, and there is none on PATH");
@@ -59,16 +61,31 @@ impl Kopia {
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "kopia {arguments:?}: {}\n{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kopia {arguments:?}: {}\n{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         text(&output.stdout)
     }
     fn connect(&self, folder: &FilePath) {
         let path = format!("--path={}", folder.display());
-        self.run(&["repository", "connect", "filesystem", &path, "--override-username=app", "--override-hostname=cluster"]);
+        self.run(&[
+            "repository",
+            "connect",
+            "filesystem",
+            &path,
+            "--override-username=app",
+            "--override-hostname=cluster",
+        ]);
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "kopia lives in real time, and so must we when we take turns with it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "kopia lives in real time, and so must we when we take turns with it"
+)]
 fn real_time() -> Timestamp {
     Timestamp::try_from(std::time::SystemTime::now()).unwrap()
 }
@@ -110,9 +127,15 @@ fn kopia_and_engine_take_turns() {
     let source = Source::new("app", "cluster", data.to_str().unwrap());
 
     // We create and back up.
-    let repository = block_on(Repository::create(store(&folder), PASSWORD, CreateOptions::default(), context())).unwrap();
-    let options = BackupOptions { compression: Some("zstd-fastest".to_owned()), parallelism: 2, ..BackupOptions::default() };
-    let backup = block_on(repository.backup(&source, &LocalTree::open(&data).unwrap(), &options, &Silent)).unwrap();
+    let repository =
+        block_on(Repository::create(store(&folder), PASSWORD, CreateOptions::default(), context())).unwrap();
+    let options = BackupOptions {
+        compression: Some("zstd-fastest".to_owned()),
+        parallelism: 2,
+        ..BackupOptions::default()
+    };
+    let backup =
+        block_on(repository.backup(&source, &LocalTree::open(&data).unwrap(), &options, &Silent)).unwrap();
     assert_eq!(backup.errors, []);
 
     // Kopia opens, lists, verifies, restores.
@@ -142,9 +165,17 @@ fn kopia_and_engine_take_turns() {
     let snapshots = block_on(repository.snapshots(&Filter::source(&source))).unwrap();
     let into = work.path().join("into");
     fs::create_dir(&into).unwrap();
-    block_on(repository.restore(&snapshots[2], &Path::root(), &LocalTree::open(&into).unwrap(), &RestoreOptions::default(), &Silent)).unwrap();
+    block_on(repository.restore(
+        &snapshots[2],
+        &Path::root(),
+        &LocalTree::open(&into).unwrap(),
+        &RestoreOptions::default(),
+        &Silent,
+    ))
+    .unwrap();
     assert_eq!(compare(&data, &into), Vec::<String>::new());
-    let backup = block_on(repository.backup(&source, &LocalTree::open(&data).unwrap(), &options, &Silent)).unwrap();
+    let backup =
+        block_on(repository.backup(&source, &LocalTree::open(&data).unwrap(), &options, &Silent)).unwrap();
     assert_eq!(backup.snapshot.stats.files_hashed, 0, "we reused every file of kopia's");
     assert_eq!(backup.snapshot.root.object, snapshots[2].root.object);
 
@@ -219,7 +250,14 @@ fn kopia_accepts_the_frozen_repository() {
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
     };
-    run(&["repository", "connect", "filesystem", &path, "--override-username=app", "--override-hostname=cluster"]);
+    run(&[
+        "repository",
+        "connect",
+        "filesystem",
+        &path,
+        "--override-username=app",
+        "--override-hostname=cluster",
+    ]);
     assert_eq!(count(&run(&["snapshot", "list", "--all", "--json"])), 2);
     run(&["snapshot", "verify", "--verify-files-percent=100"]);
     run(&["content", "verify", "--full"]);

@@ -4,8 +4,8 @@
 mod support;
 
 use engine::{
-    BackupOptions, CreateOptions, Error, ErrorKind, Filter, LossKind, MaintenanceKind, Policy, PolicyTarget, Repository,
-    RestoreOptions, Retention, Safety, Silent, Source, VerifyOptions,
+    BackupOptions, CreateOptions, Error, ErrorKind, Filter, LossKind, MaintenanceKind, Policy, PolicyTarget,
+    Repository, RestoreOptions, Retention, Safety, Silent, Source, VerifyOptions,
     restore::Damaged,
     tree::{LocalTree, Path},
 };
@@ -47,12 +47,20 @@ fn what_was_put_is_got() {
     let snapshots = block_on(repository.snapshots(&Filter::source(&source()))).unwrap();
     assert_eq!(snapshots, std::slice::from_ref(&backup.snapshot));
     let into = LocalTree::open(to.path()).unwrap();
-    let restored = block_on(repository.restore(&snapshots[0], &Path::root(), &into, &RestoreOptions::default(), &Silent)).unwrap();
+    let restored = block_on(repository.restore(
+        &snapshots[0],
+        &Path::root(),
+        &into,
+        &RestoreOptions::default(),
+        &Silent,
+    ))
+    .unwrap();
     assert!(restored.files > 10 && restored.damaged.is_empty());
     assert_eq!(compare(from.path(), to.path()), Vec::<String>::new());
     assert_eq!(block_on(repository.read_back(&snapshots[0], &into, &Silent)).unwrap(), []);
     // The comparison itself can fail: a changed byte is seen by both judges.
-    let victim = support::files(to.path()).into_iter().find(|file| file.metadata().unwrap().len() > 100).unwrap();
+    let victim =
+        support::files(to.path()).into_iter().find(|file| file.metadata().unwrap().len() > 100).unwrap();
     let mut bytes = std::fs::read(&victim).unwrap();
     bytes[50] ^= 1;
     std::fs::write(&victim, bytes).unwrap();
@@ -84,8 +92,13 @@ fn threads_do_not_change_the_bytes() {
         .map(|parallelism| {
             let bed = Bed::new(4);
             let repository = bed.create();
-            let options = BackupOptions { parallelism, compression: Some("zstd-fastest".to_owned()), ..BackupOptions::default() };
-            block_on(repository.backup(&source(), &LocalTree::open(from.path()).unwrap(), &options, &Silent)).unwrap();
+            let options = BackupOptions {
+                parallelism,
+                compression: Some("zstd-fastest".to_owned()),
+                ..BackupOptions::default()
+            };
+            block_on(repository.backup(&source(), &LocalTree::open(from.path()).unwrap(), &options, &Silent))
+                .unwrap();
             bed.digest()
         })
         .into();
@@ -105,8 +118,15 @@ fn what_the_format_cannot_carry_is_told() {
     std::fs::write(path.join(odd), b"x").unwrap();
     std::fs::File::create(path.join("sparse")).unwrap().set_len(1 << 20).unwrap();
     let repository = bed.create();
-    let backup = block_on(repository.backup(&source(), &LocalTree::open(path).unwrap(), &BackupOptions::default(), &Silent)).unwrap();
-    let losses: Vec<(String, LossKind)> = backup.losses.iter().map(|loss| (loss.path.to_string(), loss.kind.clone())).collect();
+    let backup = block_on(repository.backup(
+        &source(),
+        &LocalTree::open(path).unwrap(),
+        &BackupOptions::default(),
+        &Silent,
+    ))
+    .unwrap();
+    let losses: Vec<(String, LossKind)> =
+        backup.losses.iter().map(|loss| (loss.path.to_string(), loss.kind.clone())).collect();
     for expected in [
         ("two", LossKind::HardLink { same_as: Path::new("one") }),
         ("socket", LossKind::Socket),
@@ -128,11 +148,23 @@ fn what_the_format_cannot_carry_is_told() {
 #[test]
 fn opening_tells_nothing_foreign_and_wrong_apart() {
     let bed = Bed::new(6);
-    let open = |password: &str| block_on(Repository::open(bed.store.clone(), password, bed.context("a", "b"))).map(drop).map_err(|error| error.kind());
+    let open = |password: &str| {
+        block_on(Repository::open(bed.store.clone(), password, bed.context("a", "b")))
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
     assert_eq!(open("p"), Err(ErrorKind::NotARepository));
     bed.memory.insert("photo.jpg", "x".into(), bed.now());
     assert_eq!(open("p"), Err(ErrorKind::ForeignData));
-    let create = || block_on(Repository::create(bed.store.clone(), "password", CreateOptions::default(), bed.context("a", "b"))).map(drop);
+    let create = || {
+        block_on(Repository::create(
+            bed.store.clone(),
+            "password",
+            CreateOptions::default(),
+            bed.context("a", "b"),
+        ))
+        .map(drop)
+    };
     assert_eq!(create().unwrap_err().kind(), ErrorKind::NotEmpty);
     bed.memory.damage("photo.jpg", |_| None);
     create().unwrap();
@@ -196,7 +228,8 @@ fn a_damaged_index_is_no_empty_repository() {
         bytes[40] ^= 1;
         Some(())
     });
-    let error = block_on(Repository::open(bed.store.clone(), "password", bed.context("app", "cluster"))).unwrap_err();
+    let error =
+        block_on(Repository::open(bed.store.clone(), "password", bed.context("app", "cluster"))).unwrap_err();
     assert!(matches!(error, Error::CorruptIndex { .. }), "{error}");
 }
 
@@ -205,7 +238,18 @@ fn retention_and_maintenance_delete_only_what_they_may() {
     let bed = Bed::new(10);
     let from = tempfile::tempdir().unwrap();
     let repository = bed.create();
-    let policy = Policy { retention: Retention { keep_latest: Some(2), keep_hourly: Some(0), keep_daily: Some(0), keep_weekly: Some(0), keep_monthly: Some(0), keep_annual: Some(0), ..Retention::default() }, ..Policy::default() };
+    let policy = Policy {
+        retention: Retention {
+            keep_latest: Some(2),
+            keep_hourly: Some(0),
+            keep_daily: Some(0),
+            keep_weekly: Some(0),
+            keep_monthly: Some(0),
+            keep_annual: Some(0),
+            ..Retention::default()
+        },
+        ..Policy::default()
+    };
     block_on(repository.set_policy(&PolicyTarget::Path(source()), &policy)).unwrap();
     let mut pinned = None;
     let mut packs_max = 0;
@@ -213,7 +257,8 @@ fn retention_and_maintenance_delete_only_what_they_may() {
         std::fs::write(from.path().join("data"), noise(day, 300_000)).unwrap();
         let repository = bed.open();
         let tree = LocalTree::open(from.path()).unwrap();
-        let backup = block_on(repository.backup(&source(), &tree, &BackupOptions::default(), &Silent)).unwrap();
+        let backup =
+            block_on(repository.backup(&source(), &tree, &BackupOptions::default(), &Silent)).unwrap();
         if day == 1 {
             pinned = Some(block_on(repository.pin(&backup.snapshot.id, &["keep".to_owned()])).unwrap());
         }
@@ -224,7 +269,10 @@ fn retention_and_maintenance_delete_only_what_they_may() {
         let repository = bed.open();
         let snapshots = block_on(repository.snapshots(&Filter::all())).unwrap();
         assert_eq!(snapshots.len() as u64, [1, 2, 2, 3][day.min(3) as usize]);
-        assert!(block_on(repository.verify(&VerifyOptions::default(), &Silent)).unwrap().is_whole(), "day {day}");
+        assert!(
+            block_on(repository.verify(&VerifyOptions::default(), &Silent)).unwrap().is_whole(),
+            "day {day}"
+        );
         packs_max = packs_max.max(bed.blobs("p").len());
         bed.advance_hours(24);
     }
@@ -245,13 +293,18 @@ fn retention_and_maintenance_delete_only_what_they_may() {
 fn only_the_owner_maintains() {
     let bed = Bed::new(11);
     bed.create();
-    let other = block_on(Repository::open(bed.store.clone(), "password", bed.context("other", "host"))).unwrap();
+    let other =
+        block_on(Repository::open(bed.store.clone(), "password", bed.context("other", "host"))).unwrap();
     let maintain = || block_on(other.maintain(MaintenanceKind::Quick, Safety::Full, &Silent));
-    assert_eq!(maintain().unwrap_err().to_string(), "maintenance must be run by designated user: app@cluster");
+    assert_eq!(
+        maintain().unwrap_err().to_string(),
+        "maintenance must be run by designated user: app@cluster"
+    );
     block_on(other.set_maintenance_owner("other@host")).unwrap();
     maintain().unwrap();
     // A clock that runs ten minutes ahead of the store's must not maintain.
-    let skewed = block_on(Repository::open(bed.store.clone(), "password", bed.skewed("other", "host", 600))).unwrap();
+    let skewed =
+        block_on(Repository::open(bed.store.clone(), "password", bed.skewed("other", "host", 600))).unwrap();
     let error = block_on(skewed.maintain(MaintenanceKind::Quick, Safety::Full, &Silent)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ClockSkew);
 }
@@ -262,7 +315,8 @@ fn an_unreadable_file_is_told_and_the_rest_is_stored() {
     let from = tempfile::tempdir().unwrap();
     fill(from.path(), 3, 5);
     std::fs::write(from.path().join("locked"), b"secret").unwrap();
-    let tree = support::Refusing { inner: LocalTree::open(from.path()).unwrap(), refused: Path::new("locked") };
+    let tree =
+        support::Refusing { inner: LocalTree::open(from.path()).unwrap(), refused: Path::new("locked") };
     let backup = block_on(bed.create().backup(&source(), &tree, &BackupOptions::default(), &Silent)).unwrap();
     assert_eq!(backup.errors.len(), 1);
     assert_eq!(backup.errors[0].path, Path::new("locked"));

@@ -40,12 +40,18 @@ fn folder() -> Option<PathBuf> {
 fn unpack(archive: &FilePath, to: &FilePath) {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(fs::File::open(archive).unwrap()).read_to_end(&mut bytes).unwrap();
-    let text = |field: &[u8]| String::from_utf8(field.iter().copied().take_while(|byte| *byte != 0).collect()).unwrap();
+    let text = |field: &[u8]| {
+        String::from_utf8(field.iter().copied().take_while(|byte| *byte != 0).collect()).unwrap()
+    };
     let (mut at, mut long) = (0, None::<String>);
     while at + 512 <= bytes.len() && bytes[at] != 0 {
         let header = &bytes[at..at + 512];
         let size = usize::from_str_radix(text(&header[124..136]).trim(), 8).unwrap();
-        let name = if header[156] == b'L' { String::new() } else { long.take().unwrap_or_else(|| text(&header[..100])) };
+        let name = if header[156] == b'L' {
+            String::new()
+        } else {
+            long.take().unwrap_or_else(|| text(&header[..100]))
+        };
         let path = to.join(name);
         match header[156] {
             b'L' => long = Some(text(&bytes[at + 512..at + 512 + size])),
@@ -68,7 +74,11 @@ struct Vector {
 
 impl Vector {
     fn all(folder: &FilePath) -> Vec<Self> {
-        let mut names: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+        let mut names: Vec<PathBuf> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .collect();
         names.sort();
         names
             .into_iter()
@@ -97,16 +107,22 @@ impl Vector {
         let text = fs::read_to_string(self.folder.join("expected.jsonl")).unwrap();
         text.lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|value| value["name_collision"] != true || !value.get("restored").is_some_and(Value::is_null))
+            .filter(|value| {
+                value["name_collision"] != true || !value.get("restored").is_some_and(Value::is_null)
+            })
             .map(|value| {
                 ((value["snap"].as_u64().unwrap(), value["path"].as_str().unwrap().to_owned()), value)
             })
             .collect()
     }
     fn snapshots(&self) -> Vec<(u64, String)> {
-        let value: Value = serde_json::from_slice(&fs::read(self.folder.join("snapshots.json")).unwrap()).unwrap();
+        let value: Value =
+            serde_json::from_slice(&fs::read(self.folder.join("snapshots.json")).unwrap()).unwrap();
         let index = value["index"].as_array().unwrap();
-        index.iter().map(|entry| (entry["snap"].as_u64().unwrap(), entry["id"].as_str().unwrap().to_owned())).collect()
+        index
+            .iter()
+            .map(|entry| (entry["snap"].as_u64().unwrap(), entry["id"].as_str().unwrap().to_owned()))
+            .collect()
     }
 }
 
@@ -146,7 +162,11 @@ fn difference(repository: &Repository, entry: &Entry, expected: &Value) -> Resul
     if expected["name_collision"] != true {
         fields.push(("obj", Value::from(entry.object.to_string())));
     }
-    let bytes = if entry.kind == EntryKind::Directory { bytes::Bytes::default() } else { block_on(repository.read_file(entry))? };
+    let bytes = if entry.kind == EntryKind::Directory {
+        bytes::Bytes::default()
+    } else {
+        block_on(repository.read_file(entry))?
+    };
     match entry.kind {
         EntryKind::File => {
             fields.push(("size", Value::from(entry.size)));
@@ -170,7 +190,10 @@ fn difference(repository: &Repository, entry: &Entry, expected: &Value) -> Resul
         }
         _ => {}
     }
-    Ok(fields.into_iter().find(|(field, found)| want(field) != *found).map(|(field, found)| format!("{field}: {found} instead of {}", want(field))))
+    Ok(fields
+        .into_iter()
+        .find(|(field, found)| want(field) != *found)
+        .map(|(field, found)| format!("{field}: {found} instead of {}", want(field))))
 }
 
 /// Reads one repository and compares it; the number of entries compared.
@@ -191,8 +214,14 @@ fn check(vector: &Vector, archive: &str) -> Result<usize, Error> {
     for (number, id) in listed {
         let snapshot = found.iter().find(|snapshot| snapshot.id.as_str() == id).unwrap();
         let entries = walk(&repository, snapshot)?;
-        let paths: BTreeSet<&String> = expected.keys().filter(|(snap, _)| *snap == number).map(|(_, path)| path).collect();
-        assert_eq!(entries.keys().collect::<BTreeSet<_>>(), paths, "{}: paths of snapshot {number}", vector.name);
+        let paths: BTreeSet<&String> =
+            expected.keys().filter(|(snap, _)| *snap == number).map(|(_, path)| path).collect();
+        assert_eq!(
+            entries.keys().collect::<BTreeSet<_>>(),
+            paths,
+            "{}: paths of snapshot {number}",
+            vector.name
+        );
         for (path, entry) in &entries {
             let difference = difference(&repository, entry, &expected[&(number, path.clone())])?;
             assert_eq!(difference, None, "{}: {path} of snapshot {number}", vector.name);
@@ -208,7 +237,8 @@ fn check(vector: &Vector, archive: &str) -> Result<usize, Error> {
 #[test]
 fn vectors_read_back_as_expected() {
     let Some(folder) = folder() else { return };
-    let vectors: Vec<Vector> = Vector::all(&folder).into_iter().filter(|vector| !vector.is_damaged()).collect();
+    let vectors: Vec<Vector> =
+        Vector::all(&folder).into_iter().filter(|vector| !vector.is_damaged()).collect();
     let (mut passed, mut entries, mut skipped) = (0, 0, Vec::new());
     for vector in &vectors {
         let archives = ["repo.tar.gz", "repo-synced.tar.gz"];
@@ -218,11 +248,16 @@ fn vectors_read_back_as_expected() {
                 passed += 1;
                 entries += compared.iter().sum::<usize>();
             }
-            Err(error) if error.kind() == ErrorKind::Unsupported => skipped.push(format!("{}: {error}", vector.name)),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                skipped.push(format!("{}: {error}", vector.name))
+            }
             Err(error) => panic!("{}: {error} ({error:?})", vector.name),
         }
     }
-    println!("{passed} of {} undamaged vectors read back as expected ({entries} entries compared)", vectors.len());
+    println!(
+        "{passed} of {} undamaged vectors read back as expected ({entries} entries compared)",
+        vectors.len()
+    );
     for reason in &skipped {
         println!("  not read: {reason}");
     }
@@ -237,15 +272,26 @@ fn vectors_with_damage_are_named_exactly() {
     let Some(folder) = folder() else { return };
     let wanted = ["061", "062", "063", "070", "071", "075", "076"];
     let mut checked = 0;
-    for vector in Vector::all(&folder).iter().filter(|vector| wanted.iter().any(|number| vector.name.starts_with(number))) {
+    for vector in Vector::all(&folder)
+        .iter()
+        .filter(|vector| wanted.iter().any(|number| vector.name.starts_with(number)))
+    {
         let directory = tempfile::tempdir().unwrap();
         let repository = vector.open("repo.tar.gz", vector.password(), directory.path()).unwrap();
         let report = block_on(repository.verify(&VerifyOptions::default(), &Silent)).unwrap();
-        let numbers: BTreeMap<String, u64> = vector.snapshots().into_iter().map(|(number, id)| (id, number)).collect();
-        let named: BTreeSet<(u64, String)> =
-            report.damages.iter().map(|damage| (numbers[damage.snapshot.as_str()], damage.path.to_string())).collect();
-        let lost: BTreeSet<(u64, String)> =
-            vector.expected().into_iter().filter(|(_, value)| value["survives"] == false).map(|(key, _)| key).collect();
+        let numbers: BTreeMap<String, u64> =
+            vector.snapshots().into_iter().map(|(number, id)| (id, number)).collect();
+        let named: BTreeSet<(u64, String)> = report
+            .damages
+            .iter()
+            .map(|damage| (numbers[damage.snapshot.as_str()], damage.path.to_string()))
+            .collect();
+        let lost: BTreeSet<(u64, String)> = vector
+            .expected()
+            .into_iter()
+            .filter(|(_, value)| value["survives"] == false)
+            .map(|(key, _)| key)
+            .collect();
         // A directory that cannot be read is named for everything below it.
         let is_covered = |(number, path): &(u64, String)| {
             let ancestors = path.match_indices('/').map(|(at, _)| &path[..at]).chain([path.as_str()]);
@@ -256,8 +302,13 @@ fn vectors_with_damage_are_named_exactly() {
         }
         for key in &named {
             // Kopia restores the empty shell of such a directory and calls that surviving.
-            let is_parent = |(number, path): &(u64, String)| *number == key.0 && path.starts_with(&format!("{}/", key.1));
-            assert!(lost.contains(key) || lost.iter().any(is_parent), "{}: {key:?} is named and not lost", vector.name);
+            let is_parent =
+                |(number, path): &(u64, String)| *number == key.0 && path.starts_with(&format!("{}/", key.1));
+            assert!(
+                lost.contains(key) || lost.iter().any(is_parent),
+                "{}: {key:?} is named and not lost",
+                vector.name
+            );
         }
         println!("{}: {} named, {} lost", vector.name, named.len(), lost.len());
         checked += 1;
@@ -297,7 +348,11 @@ fn vectors_that_cannot_be_opened_say_why() {
 fn part(part: &Value) -> Vec<u8> {
     const WORDS: &str = "the be to of and in that have it for not on with he as you do at this but his by from they we say her she or an will my one all would there their what so up out if about who get which go me when make can like time no just him know take into year good some could them";
     let length = part["length"].as_u64().unwrap() as usize;
-    let mut noise = Noise(part["seed"].as_str().map_or(0, |seed| u64::from_str_radix(seed.trim_start_matches("0x"), 16).unwrap()));
+    let mut noise = Noise(
+        part["seed"]
+            .as_str()
+            .map_or(0, |seed| u64::from_str_radix(seed.trim_start_matches("0x"), 16).unwrap()),
+    );
     let mut bytes = Vec::with_capacity(length + 16);
     match part["kind"].as_str().unwrap() {
         "zero" => bytes.resize(length, 0),
@@ -345,13 +400,17 @@ fn vectors_of_splitters_cut_as_expected() {
             data
         });
         let cuts: Vec<u64> = splitter.split(&data).iter().map(|chunk| chunk.len() as u64).collect();
-        let expected: Vec<u64> = value["segments"].as_array().unwrap().iter().map(|length| length.as_u64().unwrap()).collect();
+        let expected: Vec<u64> =
+            value["segments"].as_array().unwrap().iter().map(|length| length.as_u64().unwrap()).collect();
         assert_eq!(cuts, expected, "{name} on {}", value["input"]);
         if length < 1 << 20 {
             inputs.insert(key, data);
         }
         passed += 1;
     }
-    println!("{passed} of {} splitter lines cut as expected; {skipped} use splitters that are not built in", passed + skipped);
+    println!(
+        "{passed} of {} splitter lines cut as expected; {skipped} use splitters that are not built in",
+        passed + skipped
+    );
     assert!(passed > 300, "only {passed}");
 }

@@ -26,7 +26,12 @@ pub const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// Runs a backup.
 pub async fn backup(run: &Run<'_>, task: &request::Backup, draft: &mut Draft) -> Result<Ending, Failure> {
     run.log.line("=== Checking directory for content ===");
-    let tree = run.doors.data.as_deref().ok_or_else(|| Failure::new(ExitCode::DataVolume, format!("Data directory {} does not exist", run.request.data_directory)))?;
+    let tree = run.doors.data.as_deref().ok_or_else(|| {
+        Failure::new(
+            ExitCode::DataVolume,
+            format!("Data directory {} does not exist", run.request.data_directory),
+        )
+    })?;
     if is_empty(tree).map_err(|error| failure::volume("list the data directory", &error))? {
         run.log.line("== Directory is empty skipping backup ===");
         return Ok(Ending::SourceEmpty);
@@ -36,14 +41,19 @@ pub async fn backup(run: &Run<'_>, task: &request::Backup, draft: &mut Draft) ->
     let start = run.now();
     run.log.line("INFO: === Starting backup operation ===");
     if !run.request.additional_args.is_empty() {
-        run.warn(draft, &format!("additional arguments are not acted upon: {}", run.request.additional_args.join(" ")));
+        run.warn(
+            draft,
+            &format!("additional arguments are not acted upon: {}", run.request.additional_args.join(" ")),
+        );
     }
     if let Some(compressor) = &task.compression {
         policy::set_compression(run, &repository, compressor).await?;
         run.between_commands()?;
     }
     if let Some(command) = &task.before_action {
-        act(run, "before-snapshot", command).await.map_err(|failure| Failure { message: "Before-snapshot action failed".into(), ..failure })?;
+        act(run, "before-snapshot", command)
+            .await
+            .map_err(|failure| Failure { message: "Before-snapshot action failed".into(), ..failure })?;
         run.between_commands()?;
     }
     let backup = snapshot(run, task, tree, &repository).await?;
@@ -74,7 +84,12 @@ fn is_empty(tree: &(impl ReadTree + ?Sized)) -> std::io::Result<bool> {
     Ok(tree.read_dir(&Path::root())?.iter().all(|entry| entry.name == LOST_AND_FOUND))
 }
 
-async fn snapshot(run: &Run<'_>, task: &request::Backup, tree: &dyn engine::tree::WriteTree, repository: &Repository) -> Result<Backup, Failure> {
+async fn snapshot(
+    run: &Run<'_>,
+    task: &request::Backup,
+    tree: &dyn engine::tree::WriteTree,
+    repository: &Repository,
+) -> Result<Backup, Failure> {
     let source = run.source();
     let start = run.now();
     run.log.line(&format!("INFO: Creating snapshot for {source}"));
@@ -82,16 +97,24 @@ async fn snapshot(run: &Run<'_>, task: &request::Backup, tree: &dyn engine::tree
     run.log.line(&format!("Snapshotting {source} ..."));
     let parallelism = task.parallelism.and_then(|wanted| usize::try_from(wanted).ok()).unwrap_or(1).max(1);
     let options = BackupOptions { parallelism, ..BackupOptions::default() };
-    let backup = repository.backup(&source, tree, &options, &StopMonitor::of(run)).await.map_err(|error| {
-        let failure = failure::failure("create the snapshot", &error);
-        run.log.line(&failure.message);
-        if run.is_original() { Failure { message: "Failed to create snapshot".into(), ..failure } } else { failure }
-    })?;
+    let backup =
+        repository.backup(&source, tree, &options, &StopMonitor::of(run)).await.map_err(|error| {
+            let failure = failure::failure("create the snapshot", &error);
+            run.log.line(&failure.message);
+            if run.is_original() {
+                Failure { message: "Failed to create snapshot".into(), ..failure }
+            } else {
+                failure
+            }
+        })?;
     let seconds = run.seconds_since(start);
     if let Some(reason) = &backup.snapshot.incomplete {
         return Err(Failure::new(ExitCode::Failed, format!("the snapshot is incomplete: {reason}")));
     }
-    run.log.line(&format!("Created snapshot with root {} and ID {} in {seconds}s", backup.snapshot.root.object, backup.snapshot.id));
+    run.log.line(&format!(
+        "Created snapshot with root {} and ID {} in {seconds}s",
+        backup.snapshot.root.object, backup.snapshot.id
+    ));
     run.log.line(&format!("TIMING: Snapshot creation completed in {seconds} seconds"));
     Ok(backup)
 }

@@ -22,7 +22,10 @@ pub async fn connect(run: &Run<'_>, draft: &mut Draft) -> Result<Repository, Fai
     let start = run.now();
     announce(run);
     if let Location::Unsupported { kind } = &run.request.location {
-        return Err(Failure::new(ExitCode::Misconfigured, format!("a repository of kind {kind} is not supported by this mover")));
+        return Err(Failure::new(
+            ExitCode::Misconfigured,
+            format!("a repository of kind {kind} is not supported by this mover"),
+        ));
     }
     let result = open(run).await;
     let (repository, created) = match result {
@@ -32,7 +35,11 @@ pub async fn connect(run: &Run<'_>, draft: &mut Draft) -> Result<Repository, Fai
         }
         Err(error) => {
             run.log.line(&format!("error connecting to repository: {}", chain(&error)));
-            if run.is_original() { (create_as_original(run, &error).await?, true) } else { create_safely(run, error).await? }
+            if run.is_original() {
+                (create_as_original(run, &error).await?, true)
+            } else {
+                create_safely(run, error).await?
+            }
         }
     };
     let unique_id = repository.unique_id().to_string();
@@ -42,7 +49,10 @@ pub async fn connect(run: &Run<'_>, draft: &mut Draft) -> Result<Repository, Fai
     {
         return Err(Failure::new(
             ExitCode::WrongRepository,
-            format!("the repository at {} is {unique_id}, but earlier runs used {expected}: the place shows another repository than the known one", run.request.location.describe()),
+            format!(
+                "the repository at {} is {unique_id}, but earlier runs used {expected}: the place shows another repository than the known one",
+                run.request.location.describe()
+            ),
         ));
     }
     draft.repository = Some(outcome::Repository { unique_id, created });
@@ -84,24 +94,33 @@ async fn create_safely(run: &Run<'_>, error: Error) -> Result<(Repository, bool)
     if let Some(expected) = &run.request.expected_unique_id {
         return Err(Failure::new(
             ExitCode::WrongRepository,
-            format!("{place} is empty, but earlier runs used the repository {expected} there: a wrong or empty export is mounted; refused to create another repository"),
+            format!(
+                "{place} is empty, but earlier runs used the repository {expected} there: a wrong or empty export is mounted; refused to create another repository"
+            ),
         ));
     }
     if run.request.is_backup_known {
         return Err(Failure::new(
             ExitCode::WrongRepository,
-            format!("{place} is empty, but a first backup is known to exist; refused to take it for a new repository"),
+            format!(
+                "{place} is empty, but a first backup is known to exist; refused to take it for a new repository"
+            ),
         ));
     }
     if run.request.operation() != Operation::Backup {
         return Err(Failure::new(
             ExitCode::RepositoryMissing,
-            format!("repository not initialized in the provided storage ({place}); a {} never creates one", run.request.operation().as_str()),
+            format!(
+                "repository not initialized in the provided storage ({place}); a {} never creates one",
+                run.request.operation().as_str()
+            ),
         ));
     }
     run.log.line("The place is empty and no repository is known: creating the first one");
-    let options = CreateOptions { maintenance_owner: Some(MAINTENANCE_OWNER.to_owned()), ..CreateOptions::default() };
-    let created = create(run, options).await.map_err(|error| failure::failure("create the repository", &error))?;
+    let options =
+        CreateOptions { maintenance_owner: Some(MAINTENANCE_OWNER.to_owned()), ..CreateOptions::default() };
+    let created =
+        create(run, options).await.map_err(|error| failure::failure("create the repository", &error))?;
     run.log.line("Connected to repository.\n");
     Ok(created)
 }
@@ -115,7 +134,9 @@ async fn create_as_original(run: &Run<'_>, _error: &Error) -> Result<Repository,
         }
         Err(error) => {
             let text = match &error {
-                Error::NotEmpty { .. } => "unable to get repository storage: found existing data in storage location".to_owned(),
+                Error::NotEmpty { .. } => {
+                    "unable to get repository storage: found existing data in storage location".to_owned()
+                }
                 other => chain(other),
             };
             run.log.line(&format!("{text}\n"));
@@ -171,5 +192,8 @@ fn identify(run: &Run<'_>, start: jiff::Timestamp) {
     run.log.line(&format!("Username:            {}", identity.username));
     run.log.line("INFO: === Configuring cache directory after connection ===");
     run.log.line(&format!("INFO: Cache directory ready at {}", contract::pod::CACHE));
-    run.log.line(&format!("TIMING: Total repository connection process took {} seconds\n", run.seconds_since(start)));
+    run.log.line(&format!(
+        "TIMING: Total repository connection process took {} seconds\n",
+        run.seconds_since(start)
+    ));
 }

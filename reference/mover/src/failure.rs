@@ -37,7 +37,9 @@ pub fn store_code(kind: store::ErrorKind) -> ExitCode {
 /// The reason for an error of the data volume.
 pub fn volume_code(operation: &str, error: &io::Error) -> ExitCode {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    if matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) || error.kind() == io::ErrorKind::StorageFull {
+    if matches!(errno, Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
+        || error.kind() == io::ErrorKind::StorageFull
+    {
         ExitCode::OutOfSpace
     } else if operation.contains("sync") {
         ExitCode::SyncFailed
@@ -52,7 +54,9 @@ pub fn code(error: &Error) -> ExitCode {
         return volume_code(operation, source);
     }
     match error.kind() {
-        ErrorKind::NotARepository | ErrorKind::ForeignData | ErrorKind::NotEmpty => ExitCode::RepositoryMissing,
+        ErrorKind::NotARepository | ErrorKind::ForeignData | ErrorKind::NotEmpty => {
+            ExitCode::RepositoryMissing
+        }
         ErrorKind::WrongPassword => ExitCode::WrongPassword,
         ErrorKind::CorruptFormat
         | ErrorKind::CorruptIndex
@@ -88,7 +92,8 @@ mod tests {
     #[test]
     fn kinds_become_reasons() {
         let store = |kind| Error::Store(store::Error::new(kind, "put", "p1", "says the store"));
-        let tree = |operation, errno: Errno| Error::Tree { operation, path: Path::root(), source: errno.into() };
+        let tree =
+            |operation, errno: Errno| Error::Tree { operation, path: Path::root(), source: errno.into() };
         let check = |error: Error, expected| assert_eq!(code(&error), expected, "{error:?}");
         check(store(store::ErrorKind::NoSpace), ExitCode::OutOfSpace);
         check(store(store::ErrorKind::Stale), ExitCode::RepositoryUnreachable);

@@ -49,11 +49,15 @@ mod tests {
             ("KOPIA_OVERRIDE_USERNAME", "app"),
             ("KOPIA_OVERRIDE_HOSTNAME", "media"),
         ];
-        let variables: BTreeMap<String, String> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let variables: BTreeMap<String, String> =
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let request = Request::from_env(&["backup".to_owned()], &variables).expect("a valid request");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = lines.clone();
-        let log = Log::new(Arc::new(move |line: &str| sink.lock().expect("not poisoned").push(line.to_owned())), &request);
+        let log = Log::new(
+            Arc::new(move |line: &str| sink.lock().expect("not poisoned").push(line.to_owned())),
+            &request,
+        );
         log.line("one hunter2\ntwo secretkey");
         assert_eq!(*lines.lock().expect("not poisoned"), ["one [SET]", "two [SET]"]);
     }

@@ -29,7 +29,9 @@ fn perform(request: Request) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let operation = request.operation();
     let profile = request.profile;
-    let internal = |text: String| Outcome::failure(Some(operation), profile, Failure::new(contract::ExitCode::Internal, text));
+    let internal = |text: String| {
+        Outcome::failure(Some(operation), profile, Failure::new(contract::ExitCode::Internal, text))
+    };
     match runtime {
         Err(error) => internal(format!("the runtime could not be started: {error}")),
         Ok(runtime) => {
@@ -43,7 +45,10 @@ fn perform(request: Request) -> Outcome {
 
 /// A request that cannot be read: the message stands in the log and in the outcome.
 fn refuse(variables: &BTreeMap<String, String>, error: &contract::request::Error) -> Outcome {
-    let profile = variables.get(contract::environment::safe::MOVER_PROFILE).and_then(|word| word.parse().ok()).unwrap_or(Profile::Safe);
+    let profile = variables
+        .get(contract::environment::safe::MOVER_PROFILE)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(Profile::Safe);
     let mut message = error.to_string();
     if let contract::request::Error::Location(source) = error {
         message = format!("{message}: {source}");

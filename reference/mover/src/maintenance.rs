@@ -13,7 +13,11 @@ use crate::{
 };
 
 /// Runs maintenance.
-pub async fn maintain(run: &Run<'_>, task: &request::Maintenance, draft: &mut Draft) -> Result<Ending, Failure> {
+pub async fn maintain(
+    run: &Run<'_>,
+    task: &request::Maintenance,
+    draft: &mut Draft,
+) -> Result<Ending, Failure> {
     run.log.line("INFO: === Running MAINTENANCE ONLY ====");
     let repository = connect(run, draft).await?;
     let start = run.now();
@@ -39,32 +43,50 @@ pub async fn maintain(run: &Run<'_>, task: &request::Maintenance, draft: &mut Dr
     for task in &report.tasks {
         run.log.line(&format!("{}: {} ({} B)", task.name, task.count, task.bytes));
     }
-    run.log.line(&format!("INFO: Maintenance operation completed successfully in {} seconds", run.seconds_since(start)));
+    run.log.line(&format!(
+        "INFO: Maintenance operation completed successfully in {} seconds",
+        run.seconds_since(start)
+    ));
     run.between_commands()?;
     Ok(Ending::Maintained { owner: run.client().to_string(), taken_from })
 }
 
 /// Makes sure that we own maintenance; returns from whom it was taken.
-async fn own(run: &Run<'_>, task: &request::Maintenance, repository: &Repository) -> Result<Option<String>, Failure> {
+async fn own(
+    run: &Run<'_>,
+    task: &request::Maintenance,
+    repository: &Repository,
+) -> Result<Option<String>, Failure> {
     let expected = run.client().to_string();
-    let info = repository.maintenance_info().await.map_err(|error| failure::failure("read the maintenance owner", &error))?;
+    let info = repository
+        .maintenance_info()
+        .await
+        .map_err(|error| failure::failure("read the maintenance owner", &error))?;
     run.log.line("INFO: === Checking maintenance ownership ====");
     run.log.line(&format!("INFO: Expected maintenance owner: {expected}"));
     run.log.line(&format!("INFO: Current maintenance owner: {}", info.owner));
     if info.owner == expected {
         return Ok(None);
     }
-    let may_take = run.is_original() || info.owner.is_empty() || task.takeover_from.as_deref() == Some(info.owner.as_str());
+    let may_take = run.is_original()
+        || info.owner.is_empty()
+        || task.takeover_from.as_deref() == Some(info.owner.as_str());
     if !may_take {
         return Err(Failure::new(
             ExitCode::MaintenanceForeign,
-            format!("maintenance must be run by designated user: {}; takeover from them was not asked for", info.owner),
+            format!(
+                "maintenance must be run by designated user: {}; takeover from them was not asked for",
+                info.owner
+            ),
         ));
     }
     run.log.line(&format!("WARN: Repository has different maintenance owner: {}", info.owner));
     run.log.line(&format!("WARN: Expected: {expected}"));
     run.log.line("INFO: Attempting to claim maintenance ownership...");
-    repository.set_maintenance_owner(&expected).await.map_err(|error| failure::failure("take over maintenance", &error))?;
+    repository
+        .set_maintenance_owner(&expected)
+        .await
+        .map_err(|error| failure::failure("take over maintenance", &error))?;
     run.log.line("INFO:  Successfully claimed maintenance ownership");
     Ok((!info.owner.is_empty()).then_some(info.owner))
 }

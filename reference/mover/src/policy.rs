@@ -36,7 +36,11 @@ const COMPRESSORS: [&str; 18] = [
 /// Longest policy file that is read, in bytes (1 MiB, as the original).
 const POLICY_BYTES_MAX: usize = 1 << 20;
 
-async fn edit(repository: &Repository, target: &PolicyTarget, change: impl FnOnce(&mut Policy)) -> Result<(), engine::Error> {
+async fn edit(
+    repository: &Repository,
+    target: &PolicyTarget,
+    change: impl FnOnce(&mut Policy),
+) -> Result<(), engine::Error> {
     let stored = repository.policy_of(target).await?;
     let mut policy = stored.clone().unwrap_or_default();
     change(&mut policy);
@@ -44,14 +48,21 @@ async fn edit(repository: &Repository, target: &PolicyTarget, change: impl FnOnc
 }
 
 /// Sets the compressor of the identity's path.
-pub async fn set_compression(run: &Run<'_>, repository: &Repository, compressor: &str) -> Result<(), Failure> {
+pub async fn set_compression(
+    run: &Run<'_>,
+    repository: &Repository,
+    compressor: &str,
+) -> Result<(), Failure> {
     run.log.line(&format!("INFO: Setting compression to {compressor}"));
     let refused = |failure: Failure| {
         run.log.line(&failure.message);
         Failure { message: format!("Failed to apply compression policy: {}", failure.message), ..failure }
     };
     if !COMPRESSORS.contains(&compressor) {
-        return Err(refused(Failure::new(ExitCode::Misconfigured, format!("{compressor:?} is no compressor that Kopia knows"))));
+        return Err(refused(Failure::new(
+            ExitCode::Misconfigured,
+            format!("{compressor:?} is no compressor that Kopia knows"),
+        )));
     }
     let target = PolicyTarget::Path(run.source());
     edit(repository, &target, |policy| policy.compression.compressor_name = Some(compressor.to_owned()))
@@ -64,7 +75,8 @@ pub async fn set_compression(run: &Run<'_>, repository: &Repository, compressor:
 /// The safe profile aims at the identity's own path, the original always at `/data` (its defect RET-7).
 pub async fn set_retention(run: &Run<'_>, draft: &mut Draft, repository: &Repository, retain: &Retain) {
     let own = run.source();
-    let source = if run.is_original() { Source::new(own.username, own.host, contract::pod::DATA_BACKUP) } else { own };
+    let source =
+        if run.is_original() { Source::new(own.username, own.host, contract::pod::DATA_BACKUP) } else { own };
     run.log.line("=== Applying retention policy ===");
     run.log.line(&format!("Setting policy for {source}"));
     if retain.is_empty() {
@@ -116,17 +128,27 @@ pub async fn set_retention(run: &Run<'_>, draft: &mut Draft, repository: &Reposi
 pub async fn apply_global(run: &Run<'_>, draft: &mut Draft, repository: &Repository) {
     let Some(files) = &run.request.policy_files else { return };
     let document = match (run.doors.read_file)(&files.global_policy) {
-        Ok(bytes) if bytes.len() > POLICY_BYTES_MAX => return run.warn(draft, "the global policy file is over 1 MiB and was skipped"),
+        Ok(bytes) if bytes.len() > POLICY_BYTES_MAX => {
+            return run.warn(draft, "the global policy file is over 1 MiB and was skipped");
+        }
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-        Err(error) => return run.warn(draft, &format!("the global policy file {} cannot be read: {error}", files.global_policy)),
+        Err(error) => {
+            return run.warn(
+                draft,
+                &format!("the global policy file {} cannot be read: {error}", files.global_policy),
+            );
+        }
     };
     let Ok(document) = serde_json::from_slice::<Value>(&document) else {
         return run.warn(draft, "the global policy file is not valid JSON and was skipped");
     };
     let (change, ignored) = global(&document);
     if !ignored.is_empty() {
-        run.warn(draft, &format!("keys of the global policy file that are not honoured: {}", ignored.join(", ")));
+        run.warn(
+            draft,
+            &format!("keys of the global policy file that are not honoured: {}", ignored.join(", ")),
+        );
     }
     match edit(repository, &PolicyTarget::Global, |policy| change.apply(policy)).await {
         Ok(()) => run.log.line("INFO: Global policy applied"),
@@ -170,7 +192,9 @@ fn global(document: &Value) -> (GlobalChange, Vec<String>) {
                 ("retention", "keepWeekly", Some(keep)) => change.weekly = Some(keep),
                 ("retention", "keepMonthly", Some(keep)) => change.monthly = Some(keep),
                 ("retention", "keepYearly", Some(keep)) => change.yearly = Some(keep),
-                ("compression", "compressor", _) if value.as_str().is_some_and(|name| COMPRESSORS.contains(&name)) => {
+                ("compression", "compressor", _)
+                    if value.as_str().is_some_and(|name| COMPRESSORS.contains(&name)) =>
+                {
                     change.compressor = value.as_str().map(str::to_owned);
                 }
                 _ => ignored.push(format!("{group}.{key}")),
@@ -193,7 +217,10 @@ mod tests {
             "compression": {"compressor": "zstd"},
             "scheduling": {"interval": "1h"},
         }));
-        assert_eq!((change.daily, change.yearly, change.compressor.as_deref()), (Some(3), Some(1), Some("zstd")));
+        assert_eq!(
+            (change.daily, change.yearly, change.compressor.as_deref()),
+            (Some(3), Some(1), Some("zstd"))
+        );
         assert_eq!(ignored, ["retention.keepLatest", "scheduling.interval"]);
     }
 

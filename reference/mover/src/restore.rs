@@ -25,7 +25,12 @@ const SPARSE: &str = "--write-sparse-files";
 
 /// Runs a restore.
 pub async fn restore(run: &Run<'_>, task: &request::Restore, draft: &mut Draft) -> Result<Ending, Failure> {
-    let tree = run.doors.data.as_deref().ok_or_else(|| Failure::new(ExitCode::DataVolume, format!("Data directory {} does not exist", run.request.data_directory)))?;
+    let tree = run.doors.data.as_deref().ok_or_else(|| {
+        Failure::new(
+            ExitCode::DataVolume,
+            format!("Data directory {} does not exist", run.request.data_directory),
+        )
+    })?;
     let repository = connect(run, draft).await?;
     let start = run.now();
     run.log.line("INFO: === Starting restore operation ===");
@@ -43,7 +48,8 @@ pub async fn restore(run: &Run<'_>, task: &request::Restore, draft: &mut Draft) 
         }
         Choice::Nothing => return nothing(run, task, &snapshots),
     };
-    run.log.line(&format!("Using previous offset: {} (0=latest, 1=previous, etc.)", task.previous.unwrap_or(0)));
+    run.log
+        .line(&format!("Using previous offset: {} (0=latest, 1=previous, etc.)", task.previous.unwrap_or(0)));
     run.log.line(&format!("Selected snapshot with id: {}", snapshot.id));
     draft.snapshot = Some(summary(snapshot));
     warn_of_gaps(run, draft, snapshot);
@@ -79,7 +85,8 @@ fn nothing(run: &Run<'_>, task: &request::Restore, snapshots: &[Snapshot]) -> Re
     run.log.line("No eligible snapshots found");
     run.log.line(&format!("No snapshots found for {wanted}\n"));
     discover(run, snapshots);
-    let own: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| select::identity(snapshot) == *wanted).collect();
+    let own: Vec<&Snapshot> =
+        snapshots.iter().filter(|snapshot| select::identity(snapshot) == *wanted).collect();
     let alike = select::alike(snapshots, wanted);
     if run.is_original() {
         run.log.line("=== No data will be restored ===");
@@ -88,17 +95,28 @@ fn nothing(run: &Run<'_>, task: &request::Restore, snapshots: &[Snapshot]) -> Re
     if !own.is_empty() {
         let incomplete = own.iter().filter(|snapshot| snapshot.incomplete.is_some()).count();
         let asked = asked(task);
-        let message = format!("{wanted} has {} snapshots ({incomplete} of them incomplete), but none that was asked for ({asked})", own.len());
+        let message = format!(
+            "{wanted} has {} snapshots ({incomplete} of them incomplete), but none that was asked for ({asked})",
+            own.len()
+        );
         return Err(Failure { candidates: alike, ..Failure::new(ExitCode::NothingEligible, message) });
     }
     if !alike.is_empty() {
         let names: Vec<String> = alike.iter().map(|line| line.identity.to_string()).collect();
-        let message = format!("no snapshot of {wanted}, but the same app may stand there as {}; name the one that is meant", names.join(", "));
+        let message = format!(
+            "no snapshot of {wanted}, but the same app may stand there as {}; name the one that is meant",
+            names.join(", ")
+        );
         return Err(Failure { candidates: alike, ..Failure::new(ExitCode::OnlyAlike, message) });
     }
     if run.request.is_backup_known {
-        let message = format!("a first backup of {wanted} is known to exist, but the repository holds no snapshot of it");
-        return Err(Failure { candidates: select::lines(snapshots), ..Failure::new(ExitCode::NothingEligible, message) });
+        let message = format!(
+            "a first backup of {wanted} is known to exist, but the repository holds no snapshot of it"
+        );
+        return Err(Failure {
+            candidates: select::lines(snapshots),
+            ..Failure::new(ExitCode::NothingEligible, message)
+        });
     }
     run.log.line("=== No data will be restored ===");
     run.log.line("INFO: Nothing alike stands in this repository and no first backup is known: first deployment, nothing restored");
@@ -139,16 +157,27 @@ fn discover(run: &Run<'_>, snapshots: &[Snapshot]) {
 fn warn_of_gaps(run: &Run<'_>, draft: &mut Draft, snapshot: &Snapshot) {
     let below = snapshot.root.summary.clone().unwrap_or_default();
     if below.failed > 0 && !run.is_original() {
-        run.warn(draft, &format!("snapshot {} lacks {} entries that could not be read when it was taken", snapshot.id, below.failed));
+        run.warn(
+            draft,
+            &format!(
+                "snapshot {} lacks {} entries that could not be read when it was taken",
+                snapshot.id, below.failed
+            ),
+        );
         let example = below.errors.first().map_or(String::new(), |(path, _)| path.clone());
-        draft.losses.push(outcome::Loss { what: "unreadable when backed up".into(), count: below.failed, example });
+        draft.losses.push(outcome::Loss {
+            what: "unreadable when backed up".into(),
+            count: below.failed,
+            example,
+        });
     }
 }
 
 /// Removes everything in the destination but `lost+found`.
 fn wipe(run: &Run<'_>, tree: &dyn WriteTree) -> Result<(), Failure> {
     run.log.line("INFO: File deletion enabled, cleaning destination directory");
-    let entries = tree.read_dir(&Path::root()).map_err(|error| failure::volume("list the data directory", &error))?;
+    let entries =
+        tree.read_dir(&Path::root()).map_err(|error| failure::volume("list the data directory", &error))?;
     for entry in entries.into_iter().filter(|entry| entry.name != LOST_AND_FOUND) {
         remove(tree, &Path::root().join(&entry.name), entry.kind)
             .map_err(|error| failure::volume("remove what the data directory holds", &error))?;
@@ -166,11 +195,21 @@ fn remove(tree: &dyn WriteTree, path: &Path, kind: Kind) -> std::io::Result<()> 
     tree.remove_dir(path)
 }
 
-async fn bring_back(run: &Run<'_>, draft: &mut Draft, repository: &Repository, snapshot: &Snapshot, tree: &dyn WriteTree) -> Result<(), Failure> {
+async fn bring_back(
+    run: &Run<'_>,
+    draft: &mut Draft,
+    repository: &Repository,
+    snapshot: &Snapshot,
+    tree: &dyn WriteTree,
+) -> Result<(), Failure> {
     run.log.line("INFO: Executing restore command...");
-    run.log.line(&format!("Restoring to local filesystem ({}) with parallelism=8...", run.request.data_directory));
+    run.log.line(&format!(
+        "Restoring to local filesystem ({}) with parallelism=8...",
+        run.request.data_directory
+    ));
     let start = run.now();
-    let unknown: Vec<&str> = run.request.additional_args.iter().map(String::as_str).filter(|arg| *arg != SPARSE).collect();
+    let unknown: Vec<&str> =
+        run.request.additional_args.iter().map(String::as_str).filter(|arg| *arg != SPARSE).collect();
     if !unknown.is_empty() {
         run.warn(draft, &format!("additional arguments are not acted upon: {}", unknown.join(" ")));
     }
@@ -182,24 +221,34 @@ async fn bring_back(run: &Run<'_>, draft: &mut Draft, repository: &Repository, s
         ..RestoreOptions::default()
     };
     let monitor = StopMonitor::of(run);
-    let restored = repository.restore(snapshot, &Path::root(), tree, &options, &monitor).await.map_err(|error| {
-        let failure = failure::failure("restore the snapshot", &error);
-        run.log.line(&failure.message);
-        if run.is_original() { Failure { message: format!("Failed to restore snapshot: {}", snapshot.id), ..failure } } else { failure }
-    })?;
+    let restored =
+        repository.restore(snapshot, &Path::root(), tree, &options, &monitor).await.map_err(|error| {
+            let failure = failure::failure("restore the snapshot", &error);
+            run.log.line(&failure.message);
+            if run.is_original() {
+                Failure { message: format!("Failed to restore snapshot: {}", snapshot.id), ..failure }
+            } else {
+                failure
+            }
+        })?;
     run.log.line(&format!(
         "Restored {} files, {} directories and {} symbolic links ({} B).\n",
         restored.files, restored.directories, restored.symlinks, restored.bytes
     ));
     run.log.line(&format!("TIMING: Restore execution took {} seconds", run.seconds_since(start)));
     if !restored.ignored.is_empty() {
-        draft.warnings.push(format!("{} attributes were refused by the destination, the first at {}", restored.ignored.len(), restored.ignored[0].path));
+        draft.warnings.push(format!(
+            "{} attributes were refused by the destination, the first at {}",
+            restored.ignored.len(),
+            restored.ignored[0].path
+        ));
     }
     tree.sync().map_err(|error| failure::volume("sync the data volume", &error))?;
     if run.is_original() {
         return Ok(());
     }
-    let damaged: Vec<String> = restored.damaged.iter().map(|damage| format!("{}: {}", damage.path, damage.reason)).collect();
+    let damaged: Vec<String> =
+        restored.damaged.iter().map(|damage| format!("{}: {}", damage.path, damage.reason)).collect();
     read_back(run, draft, repository, snapshot, tree, damaged, (restored.files, restored.bytes)).await
 }
 
@@ -220,19 +269,41 @@ async fn read_back(
         .map_err(|error| failure::failure("read back what was restored", &error))?;
     let is_known = |mismatch: &Mismatch| {
         let path = mismatch.path.to_string();
-        damaged.iter().any(|line| line.split(": ").next().is_some_and(|known| path == known || path.starts_with(&format!("{known}/"))))
-            || matches!(mismatch.kind, MismatchKind::Damaged { .. })
+        damaged.iter().any(|line| {
+            line.split(": ")
+                .next()
+                .is_some_and(|known| path == known || path.starts_with(&format!("{known}/")))
+        }) || matches!(mismatch.kind, MismatchKind::Damaged { .. })
     };
     let mismatches: Vec<String> = found.iter().filter(|mismatch| !is_known(mismatch)).map(describe).collect();
     draft.read_back = Some(outcome::ReadBack { files, bytes, mismatches: found.len() as u64 });
     if !mismatches.is_empty() {
-        let zeros = found.iter().filter(|mismatch| matches!(mismatch.kind, MismatchKind::Content { is_zeros: true, .. })).count();
-        let message = format!("{} of {files} restored files read back different from snapshot {}, {zeros} of them as zeros", mismatches.len(), snapshot.id);
-        return Err(Failure { paths_total: mismatches.len() as u64, paths: mismatches, ..Failure::new(ExitCode::ReadBackMismatch, message) });
+        let zeros = found
+            .iter()
+            .filter(|mismatch| matches!(mismatch.kind, MismatchKind::Content { is_zeros: true, .. }))
+            .count();
+        let message = format!(
+            "{} of {files} restored files read back different from snapshot {}, {zeros} of them as zeros",
+            mismatches.len(),
+            snapshot.id
+        );
+        return Err(Failure {
+            paths_total: mismatches.len() as u64,
+            paths: mismatches,
+            ..Failure::new(ExitCode::ReadBackMismatch, message)
+        });
     }
     if !damaged.is_empty() {
-        let message = format!("{} paths of snapshot {} are damaged in the repository; the rest was restored", damaged.len(), snapshot.id);
-        return Err(Failure { paths_total: damaged.len() as u64, paths: damaged, ..Failure::new(ExitCode::RepositoryCorrupt, message) });
+        let message = format!(
+            "{} paths of snapshot {} are damaged in the repository; the rest was restored",
+            damaged.len(),
+            snapshot.id
+        );
+        return Err(Failure {
+            paths_total: damaged.len() as u64,
+            paths: damaged,
+            ..Failure::new(ExitCode::RepositoryCorrupt, message)
+        });
     }
     run.log.line(&format!("INFO: Read back {files} files ({bytes} B): equal to the snapshot"));
     Ok(())
@@ -244,8 +315,12 @@ fn describe(mismatch: &Mismatch) -> String {
         MismatchKind::Missing => format!("{path}: missing"),
         MismatchKind::Kind => format!("{path}: of another kind"),
         MismatchKind::Size { expected, found } => format!("{path}: {found} bytes instead of {expected}"),
-        MismatchKind::Content { offset, length, is_zeros: true } => format!("{path}: reads as zeros in {length} bytes at {offset}"),
-        MismatchKind::Content { offset, length, is_zeros: false } => format!("{path}: other content in {length} bytes at {offset}"),
+        MismatchKind::Content { offset, length, is_zeros: true } => {
+            format!("{path}: reads as zeros in {length} bytes at {offset}")
+        }
+        MismatchKind::Content { offset, length, is_zeros: false } => {
+            format!("{path}: other content in {length} bytes at {offset}")
+        }
         MismatchKind::Target => format!("{path}: links elsewhere"),
         MismatchKind::Unreadable { error } => format!("{path}: cannot be read: {error}"),
         MismatchKind::Damaged { error } => format!("{path}: damaged in the repository: {error}"),

@@ -50,7 +50,12 @@ impl Run<'_> {
     }
     /// The engine's context for acting as `client`.
     pub fn context(&self, client: Client) -> Context {
-        Context { now: self.doors.now.clone(), entropy: self.doors.entropy.clone(), client, zone: TimeZone::UTC }
+        Context {
+            now: self.doors.now.clone(),
+            entropy: self.doors.entropy.clone(),
+            client,
+            zone: TimeZone::UTC,
+        }
     }
     /// Who this run acts as.
     pub fn client(&self) -> Client {
@@ -94,7 +99,8 @@ impl Run<'_> {
             _ => (operation.as_str(), "command-based"),
         };
         self.log.line("Starting kopia mover container\n");
-        self.log.line(&format!("INFO: VolSync kopia container version: firedrill {}", env!("CARGO_PKG_VERSION")));
+        self.log
+            .line(&format!("INFO: VolSync kopia container version: firedrill {}", env!("CARGO_PKG_VERSION")));
         self.log.line(&format!("INFO: Arguments: {arguments}\n"));
         self.log.line("Testing mandatory env variables");
         if operation != Operation::Maintenance {
@@ -148,7 +154,10 @@ impl Run<'_> {
             self.log.line(&format!("ERROR: {}", failure.message));
             if !self.is_original() {
                 failure.candidates.iter().for_each(|candidate| {
-                    self.log.line(&format!("ERROR:   candidate {}, {} snapshots, newest {}", candidate.identity, candidate.snapshots, candidate.latest));
+                    self.log.line(&format!(
+                        "ERROR:   candidate {}, {} snapshots, newest {}",
+                        candidate.identity, candidate.snapshots, candidate.latest
+                    ));
                 });
                 failure.paths.iter().for_each(|path| self.log.line(&format!("ERROR:   affected {path}")));
             }

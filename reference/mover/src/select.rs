@@ -27,7 +27,12 @@ pub enum Choice<'a> {
 }
 
 /// Chooses the snapshot of `wanted` that the task asks for.
-pub fn choose<'a>(snapshots: &'a [Snapshot], wanted: &Identity, task: &Restore, profile: Profile) -> Choice<'a> {
+pub fn choose<'a>(
+    snapshots: &'a [Snapshot],
+    wanted: &Identity,
+    task: &Restore,
+    profile: Profile,
+) -> Choice<'a> {
     let is_original = profile.is_original();
     let mut own: Vec<&Snapshot> = snapshots
         .iter()
@@ -57,7 +62,11 @@ pub fn lines<'a>(snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Vec<Candi
     let mut lines: BTreeMap<Identity, Candidate> = BTreeMap::new();
     for snapshot in snapshots.into_iter().filter(|snapshot| snapshot.incomplete.is_none()) {
         let identity = identity(snapshot);
-        let line = lines.entry(identity.clone()).or_insert(Candidate { identity, snapshots: 0, latest: snapshot.start_time });
+        let line = lines.entry(identity.clone()).or_insert(Candidate {
+            identity,
+            snapshots: 0,
+            latest: snapshot.start_time,
+        });
         line.snapshots += 1;
         line.latest = line.latest.max(snapshot.start_time);
     }
@@ -73,20 +82,41 @@ pub fn alike(snapshots: &[Snapshot], wanted: &Identity) -> Vec<Candidate> {
 
 /// Words that tell what an object is for in a backup, not which app it belongs to.
 const ROLES: [&str; 21] = [
-    "dst", "dest", "destination", "src", "source", "rd", "rs", "restore", "restored", "backup", "backups", "bak",
-    "bootstrap", "nfs", "s3", "b2", "r2", "minio", "local", "remote", "kopia",
+    "dst",
+    "dest",
+    "destination",
+    "src",
+    "source",
+    "rd",
+    "rs",
+    "restore",
+    "restored",
+    "backup",
+    "backups",
+    "bak",
+    "bootstrap",
+    "nfs",
+    "s3",
+    "b2",
+    "r2",
+    "minio",
+    "local",
+    "remote",
+    "kopia",
 ];
 
 /// Whether two identities may belong to the same app.
 pub fn is_alike(found: &Identity, wanted: &Identity) -> bool {
     let app = name_of_app(&wanted.username);
-    name_of_app(&found.username) == app || pod_of_mover(&found.hostname).is_some_and(|name| name_of_app(name) == app)
+    name_of_app(&found.username) == app
+        || pod_of_mover(&found.hostname).is_some_and(|name| name_of_app(name) == app)
 }
 
 /// The letters and digits of a name in lower case, without role words at its ends.
 fn name_of_app(name: &str) -> String {
     let lower = name.to_lowercase();
-    let mut words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let mut words: Vec<&str> =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let roles: BTreeSet<&str> = ROLES.into_iter().collect();
     while words.len() > 1 && words.last().is_some_and(|word| roles.contains(word)) {
         words.pop();

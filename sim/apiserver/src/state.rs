@@ -177,7 +177,8 @@ impl State {
                     )));
                 }
                 FieldValidation::Warn => {
-                    call.warnings.extend(unknown.iter().map(|path| format!("unknown field {}", quoted(path))));
+                    call.warnings
+                        .extend(unknown.iter().map(|path| format!("unknown field {}", quoted(path))));
                 }
                 _ => {}
             }

@@ -56,7 +56,10 @@ fn year(criterion: &mut Criterion) {
     let begins = std::time::Instant::now();
     let syncs = play(&read(YEAR)).syncs;
     let seconds = begins.elapsed().as_secs_f64();
-    println!("a year of hourly backups: {syncs} syncs in {seconds:.1} s, {:.0} syncs/s", f64::from(syncs) / seconds);
+    println!(
+        "a year of hourly backups: {syncs} syncs in {seconds:.1} s, {:.0} syncs/s",
+        f64::from(syncs) / seconds
+    );
 }
 
 criterion_group!(benches, year);

@@ -35,12 +35,19 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Scenario>, Error> {
     let feature = Feature::parse(text, GherkinEnv::default()).map_err(|error| {
         // The parser keeps its position private and lists what it expected in an order of its own.
         let words = error.to_string();
-        let place = words.split(|character: char| !character.is_ascii_digit()).find(|digits| !digits.is_empty());
+        let place =
+            words.split(|character: char| !character.is_ascii_digit()).find(|digits| !digits.is_empty());
         let line = place.and_then(|digits| digits.parse().ok()).unwrap_or(1);
-        fail(line, "this is no Gherkin: a feature is Feature:, then Scenario:, then Given, When and Then".to_owned())
+        fail(
+            line,
+            "this is no Gherkin: a feature is Feature:, then Scenario:, then Given, When and Then".to_owned(),
+        )
     })?;
     let mut scenarios = Vec::new();
-    let rules = feature.rules.iter().flat_map(|rule| rule.scenarios.iter().map(move |one| (rule.background.as_ref(), one)));
+    let rules = feature
+        .rules
+        .iter()
+        .flat_map(|rule| rule.scenarios.iter().map(move |one| (rule.background.as_ref(), one)));
     let plain = feature.scenarios.iter().map(|one| (None, one));
     for (background, one) in plain.chain(rules) {
         for (name, steps) in expand(one) {
@@ -57,7 +64,10 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Scenario>, Error> {
         }
     }
     if scenarios.is_empty() {
-        return Err(fail(1, "the feature has no scenario: write Scenario: and the claim it shows".to_owned()));
+        return Err(fail(
+            1,
+            "the feature has no scenario: write Scenario: and the claim it shows".to_owned(),
+        ));
     }
     Ok(scenarios)
 }
@@ -69,7 +79,8 @@ pub fn read(file: &Path, text: &str) -> Result<Vec<Scenario>, Error> {
 pub fn settings(feature: &Feature, one: &gherkin::Scenario) -> Result<Scenario, String> {
     let mut scenario = Scenario::new(&one.name);
     scenario.feature.clone_from(&feature.name);
-    scenario.about = squeeze(one.description.as_deref().or(feature.description.as_deref()).unwrap_or_default());
+    scenario.about =
+        squeeze(one.description.as_deref().or(feature.description.as_deref()).unwrap_or_default());
     for tag in feature.tags.iter().chain(&one.tags) {
         set_tag(&mut scenario, tag)?;
     }
@@ -109,7 +120,9 @@ fn expand(scenario: &gherkin::Scenario) -> Vec<(String, Vec<gherkin::Step>)> {
         let Some((head, rows)) = table.rows.split_first() else { continue };
         for row in rows {
             let fill = |text: &str| {
-                head.iter().zip(row).fold(text.to_owned(), |text, (key, value)| text.replace(&format!("<{key}>"), value))
+                head.iter()
+                    .zip(row)
+                    .fold(text.to_owned(), |text, (key, value)| text.replace(&format!("<{key}>"), value))
             };
             let mut steps = scenario.steps.clone();
             for step in &mut steps {
@@ -132,13 +145,18 @@ fn expand(scenario: &gherkin::Scenario) -> Vec<(String, Vec<gherkin::Step>)> {
 fn set_tag(scenario: &mut Scenario, tag: &str) -> Result<(), String> {
     let (key, value) = tag.split_once(':').unwrap_or((tag, ""));
     match key {
-        "seed" => scenario.seed = value.parse().map_err(|_| format!("@{tag}: a seed is a whole number, as in @seed:7"))?,
+        "seed" => {
+            scenario.seed =
+                value.parse().map_err(|_| format!("@{tag}: a seed is a whole number, as in @seed:7"))?
+        }
         "id" => scenario.id = Some(value.to_owned()),
         "twin" => scenario.twin = Some(value.replace('_', " ")),
         "class" => scenario.bed.default_class = Some(value.to_owned()),
         "quiet" => scenario.bed.quiet = true,
         "starts" => {
-            let starts = value.parse().map_err(|_| format!("@{tag}: write a time, as in @starts:2026-03-01T00:00:00Z"))?;
+            let starts = value
+                .parse()
+                .map_err(|_| format!("@{tag}: write a time, as in @starts:2026-03-01T00:00:00Z"))?;
             scenario.bed.starts = Some(starts);
         }
         "subject" => {
@@ -147,7 +165,11 @@ fn set_tag(scenario: &mut Scenario, tag: &str) -> Result<(), String> {
                 None if value == "original" => SubjectSpec::Original,
                 None if value == "none" => SubjectSpec::None,
                 Some(("saboteur", name)) => SubjectSpec::Saboteur(name.to_owned()),
-                _ => return Err(format!("@{tag}: known subjects are reference, original, none and saboteur:NAME")),
+                _ => {
+                    return Err(format!(
+                        "@{tag}: known subjects are reference, original, none and saboteur:NAME"
+                    ));
+                }
             }
         }
         _ => {
@@ -191,7 +213,8 @@ Feature: Nightly backups
     #[test]
     fn a_feature_means_what_cucumber_makes_of_it() {
         let scenarios = read(Path::new("x.feature"), FEATURE).unwrap();
-        let shown: Vec<_> = scenarios.iter().map(|one| (one.name.as_str(), one.seed, one.steps.len())).collect();
+        let shown: Vec<_> =
+            scenarios.iter().map(|one| (one.name.as_str(), one.seed, one.steps.len())).collect();
         assert_eq!(shown, [("One night", 7, 4), ("2 days", 1, 3), ("3 days", 1, 3)]);
         assert!(scenarios[0].tags.contains("K01") && scenarios[0].tags.contains("nightly"));
         assert_eq!(scenarios[0].about, "A promise.");
@@ -205,7 +228,11 @@ Feature: Nightly backups
             ("Feature: f\n Scenario: s\n  Given a horse\n  Then nothing", 3, "no phrase fits"),
             ("Feature: f\n Scenario: s\n  When 24 hours pass\n", 2, "no step looks"),
             ("Feature: f\n @seed:x\n Scenario: s\n  When 24 hours pass\n", 3, "@seed:7"),
-            ("Feature: f\n Scenario: s\n  Given the fault \"cosmic-ray\"\n  Then the fault \"cosmic-ray\" has fired", 2, "known are"),
+            (
+                "Feature: f\n Scenario: s\n  Given the fault \"cosmic-ray\"\n  Then the fault \"cosmic-ray\" has fired",
+                2,
+                "known are",
+            ),
         ] {
             let error = read(Path::new("x.feature"), text).unwrap_err();
             assert!(error.problem.contains(words), "{text:?}: {error}");

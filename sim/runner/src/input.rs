@@ -92,7 +92,8 @@ pub enum Error {
 pub fn load(paths: &[PathBuf]) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     if paths.is_empty() {
-        let local: Vec<_> = ["features", "scenarios"].into_iter().map(PathBuf::from).filter(|path| path.is_dir()).collect();
+        let local: Vec<_> =
+            ["features", "scenarios"].into_iter().map(PathBuf::from).filter(|path| path.is_dir()).collect();
         if local.is_empty() {
             for (path, text) in EMBEDDED {
                 read_text(Path::new(path), text, &mut found)?;
@@ -133,7 +134,8 @@ fn unique(found: &[Found]) -> Result<(), Error> {
 fn read_directory(path: &Path, found: &mut Vec<Found>) -> Result<(), Error> {
     let fail = |source| Error::Read { path: path.to_owned(), source };
     let entries = fs::read_dir(path).map_err(fail)?;
-    let mut entries = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let mut entries =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(fail)?;
     entries.sort();
     for entry in entries {
         if entry.is_dir() {

@@ -99,8 +99,11 @@ impl Pool {
 
     fn play_one(&self, at: usize, found: &Found) -> Outcome {
         let begins = Instant::now();
-        let order =
-            Order { file: found.file.clone(), scenario: found.scenario.clone(), record: Some(self.record_of(at)) };
+        let order = Order {
+            file: found.file.clone(),
+            scenario: found.scenario.clone(),
+            record: Some(self.record_of(at)),
+        };
         let mut outcome = self.ask_child(&order).unwrap_or_else(|reason| broken(found, reason));
         outcome.real_ms = u64::try_from(begins.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome
@@ -144,7 +147,10 @@ impl Pool {
                 Ok(None) => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(format!("the child process did not end within {} s of real time", self.limit.as_secs()));
+                    return Err(format!(
+                        "the child process did not end within {} s of real time",
+                        self.limit.as_secs()
+                    ));
                 }
                 Err(error) => return Err(format!("the child process was lost: {error}")),
             }

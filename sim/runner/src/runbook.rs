@@ -28,14 +28,19 @@ pub fn measures(scenario: &Scenario) -> Vec<Measure> {
                 Some(Measure { at, why, line: Some(line.to_string()) })
             }
             Step::When(Act::Lift(name)) => Some(Measure { at, why: mend(name), line: None }),
-            Step::When(Act::RestartCsi(driver)) => Some(Measure { at, why: format!("Restart the CSI driver {driver}"), line: None }),
+            Step::When(Act::RestartCsi(driver)) => {
+                Some(Measure { at, why: format!("Restart the CSI driver {driver}"), line: None })
+            }
             _ => None,
         })
         .collect()
 }
 
 fn mend(name: &str) -> String {
-    row(name).map_or_else(|| format!("Mend the cause ({name})"), |row| format!("Mend the cause, outside the cluster: {}", row.about))
+    row(name).map_or_else(
+        || format!("Mend the cause ({name})"),
+        |row| format!("Mend the cause, outside the cluster: {}", row.about),
+    )
 }
 
 /// A fault's row in the fault model.
@@ -53,9 +58,13 @@ pub fn symptoms(scenario: &Scenario) -> Vec<&Step> {
 pub fn symptom(step: &Step) -> Option<&str> {
     match step {
         Step::Then(
-            Expect::MoverLog { contains, .. } | Expect::Condition { contains, .. } | Expect::Event { contains, .. },
+            Expect::MoverLog { contains, .. }
+            | Expect::Condition { contains, .. }
+            | Expect::Event { contains, .. },
         )
-        | Step::When(Act::Await(Await::Event { contains, .. } | Await::Condition { contains, .. })) => Some(contains),
+        | Step::When(Act::Await(Await::Event { contains, .. } | Await::Condition { contains, .. })) => {
+            Some(contains)
+        }
         _ => None,
     }
 }
@@ -76,11 +85,16 @@ pub fn write(scenario: &Scenario) -> String {
     let measures = measures(scenario);
     for (number, measure) in measures.iter().enumerate() {
         let end = measures.get(number + 1).map_or(scenario.steps.len(), |next| next.at);
-        let effects: Vec<_> = scenario.steps[measure.at + 1..end].iter().filter(|step| is_effect(step)).map(said).collect();
+        let effects: Vec<_> =
+            scenario.steps[measure.at + 1..end].iter().filter(|step| is_effect(step)).map(said).collect();
         match &measure.line {
             Some(line) => {
                 let line = line.replace('\n', "\n   ");
-                text.push_str(&format!("{}. {}:\n\n   ```sh\n   {line}\n   ```\n\n", number + 1, measure.why));
+                text.push_str(&format!(
+                    "{}. {}:\n\n   ```sh\n   {line}\n   ```\n\n",
+                    number + 1,
+                    measure.why
+                ));
             }
             None => text.push_str(&format!("{}. {}.\n\n", number + 1, measure.why)),
         }
@@ -104,7 +118,11 @@ const fn is_effect(step: &Step) -> bool {
 /// A step's words without its keyword.
 fn said(step: &Step) -> String {
     let title = phrase::title(step);
-    ["Given ", "When ", "Then "].iter().find_map(|keyword| title.strip_prefix(keyword)).unwrap_or(&title).to_owned()
+    ["Given ", "When ", "Then "]
+        .iter()
+        .find_map(|keyword| title.strip_prefix(keyword))
+        .unwrap_or(&title)
+        .to_owned()
 }
 
 /// A text that begins with a capital.
@@ -124,7 +142,12 @@ mod tests {
         let text = "Feature: f\n  @id:x\n  Scenario: a stuck snapshot blocks the sync\n    Given the fault \"csi-delete-snapshot-fails\"\n    When the operator runs to remove what holds it\n      \"\"\"\n      kubectl -n media delete volumesnapshot stuck\n      \"\"\"\n    Then the claim \"app\" is bound\n    When the fault \"csi-delete-snapshot-fails\" ends\n    Then \"nightly\" has synchronised once\n";
         let scenario = crate::feature::read(Path::new("x.feature"), text).unwrap().remove(0);
         let book = write(&scenario);
-        assert!(book.contains("1. Remove what holds it:\n\n   ```sh\n   kubectl -n media delete volumesnapshot stuck\n"), "{book}");
+        assert!(
+            book.contains(
+                "1. Remove what holds it:\n\n   ```sh\n   kubectl -n media delete volumesnapshot stuck\n"
+            ),
+            "{book}"
+        );
         assert!(book.contains("   - then: the claim \"app\" is bound\n"), "{book}");
         assert!(book.contains("2. Mend the cause, outside the cluster: DeleteSnapshot"), "{book}");
         assert!(book.contains("Healthy again when:\n\n- \"nightly\" has synchronised once"), "{book}");

@@ -225,16 +225,22 @@ impl Book {
             }
             What::ClusterEvent { namespace, object, class, reason, message, .. } => {
                 let text = format!("{reason}: {message}");
-                let known = self.events.iter().rev().take(200).any(|seen| {
-                    seen.text == text && seen.object == *object && seen.namespace == *namespace
-                });
+                let known =
+                    self.events.iter().rev().take(200).any(|seen| {
+                        seen.text == text && seen.object == *object && seen.namespace == *namespace
+                    });
                 if !known {
                     let (namespace, object, class) = (namespace.clone(), object.clone(), class.clone());
                     self.events.push(Seen { namespace, object, class, text });
                 }
             }
-            What::Job { namespace, name, operation, detail } if operation == "failed" || operation == "pod-failed" => {
-                self.failed_jobs.entry(namespace.clone()).or_default().push((name.clone(), format!("{operation} {detail}")));
+            What::Job { namespace, name, operation, detail }
+                if operation == "failed" || operation == "pod-failed" =>
+            {
+                self.failed_jobs
+                    .entry(namespace.clone())
+                    .or_default()
+                    .push((name.clone(), format!("{operation} {detail}")));
             }
             What::Pod { namespace, name, operation, .. } if operation == "started" => {
                 self.started.entry(namespace.clone()).or_default().push(name.clone());
@@ -243,7 +249,9 @@ impl Book {
                 let lines = self.logs.entry((namespace.clone(), pod.clone())).or_default();
                 lines.push(line.clone());
             }
-            What::Fault { name, state, .. } if state == "fired" => *self.fired.entry(name.clone()).or_default() += 1,
+            What::Fault { name, state, .. } if state == "fired" => {
+                *self.fired.entry(name.clone()).or_default() += 1
+            }
             _ => {}
         }
     }
@@ -258,7 +266,9 @@ fn evidence(event: &Event) -> Option<(&'static str, String)> {
         What::Condition { namespace, object, class, status, reason, message } => {
             ("condition", format!("{namespace}/{object} {class}={status} {reason}: {message}"))
         }
-        What::Job { namespace, name, operation, detail } => ("job", format!("{namespace}/{name} {operation} {detail}")),
+        What::Job { namespace, name, operation, detail } => {
+            ("job", format!("{namespace}/{name} {operation} {detail}"))
+        }
         What::Pod { namespace, name, operation, detail } if operation != "scheduled" => {
             ("pod", format!("{namespace}/{name} {operation} {detail}"))
         }

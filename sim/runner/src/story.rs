@@ -36,8 +36,14 @@ const LOUD: &[&str] = &[
 ];
 
 /// Normal events of volumes being made: true, and of no interest to whoever reads about an incident.
-const QUIET: &[&str] =
-    &["ExternalProvisioning", "Provisioning", "ProvisioningSucceeded", "CreatingSnapshot", "SnapshotCreated", "SnapshotReady"];
+const QUIET: &[&str] = &[
+    "ExternalProvisioning",
+    "Provisioning",
+    "ProvisioningSucceeded",
+    "CreatingSnapshot",
+    "SnapshotCreated",
+    "SnapshotReady",
+];
 
 /// Tells in short how the twin without the mechanism went, and whether a symptom of the incident is in its record.
 ///
@@ -47,8 +53,16 @@ pub fn tell_twin(outcome: &Outcome, of: &Scenario, record: &Path) -> anyhow::Res
     let seen = events(record)?.iter().filter_map(words).collect::<Vec<_>>();
     let name = &outcome.scenario;
     let mut text = format!("\nwithout the mechanism: {name}\n");
-    text.push_str(&format!("after {} of virtual time: {}", virtual_time(outcome.virtual_seconds()), outcome.verdict));
-    text.push_str(&if outcome.reason.is_empty() { "\n".to_owned() } else { format!(": {}\n", outcome.reason) });
+    text.push_str(&format!(
+        "after {} of virtual time: {}",
+        virtual_time(outcome.virtual_seconds()),
+        outcome.verdict
+    ));
+    text.push_str(&if outcome.reason.is_empty() {
+        "\n".to_owned()
+    } else {
+        format!(": {}\n", outcome.reason)
+    });
     for symptom in runbook::symptoms(of).into_iter().filter_map(runbook::symptom) {
         let said = seen.iter().filter(|words| words.contains(symptom)).count();
         text.push_str(&match said {
@@ -63,7 +77,9 @@ pub fn tell_twin(outcome: &Outcome, of: &Scenario, record: &Path) -> anyhow::Res
 fn words(event: &Event) -> Option<String> {
     Some(match &event.what {
         What::ClusterEvent { reason, message, .. } => format!("{reason}: {message}"),
-        What::Condition { class, status, reason, message, .. } => format!("{class}={status} {reason}: {message}"),
+        What::Condition { class, status, reason, message, .. } => {
+            format!("{class}={status} {reason}: {message}")
+        }
         What::MoverLog { line, .. } => line.clone(),
         _ => return None,
     })
@@ -72,7 +88,9 @@ fn words(event: &Event) -> Option<String> {
 fn events(record: &Path) -> anyhow::Result<Vec<Event>> {
     let file = fs::File::open(record).with_context(|| format!("{} cannot be read", record.display()))?;
     let lines = BufReader::new(file).lines();
-    lines.map(|line| serde_json::from_str(&line?).context("the record holds a line that is no event")).collect()
+    lines
+        .map(|line| serde_json::from_str(&line?).context("the record holds a line that is no event"))
+        .collect()
 }
 
 /// Tells what happened.
@@ -88,13 +106,26 @@ pub fn tell(outcome: &Outcome, scenario: &Scenario, record: &Path) -> anyhow::Re
     if !outcome.about.is_empty() {
         text.push_str(&format!("{}\n", outcome.about));
     }
-    text.push_str(&format!("subject {}, seed {}, starts {}\n\n", outcome.subject, outcome.seed, outcome.starts));
+    text.push_str(&format!(
+        "subject {}, seed {}, starts {}\n\n",
+        outcome.subject, outcome.seed, outcome.starts
+    ));
     text.push_str(&teller.text);
     text.push_str(&teller.lost(outcome));
-    text.push_str(&format!("after {} of virtual time: {}", virtual_time(outcome.virtual_seconds()), outcome.verdict));
-    text.push_str(&if outcome.reason.is_empty() { "\n".to_owned() } else { format!(": {}\n", outcome.reason) });
+    text.push_str(&format!(
+        "after {} of virtual time: {}",
+        virtual_time(outcome.virtual_seconds()),
+        outcome.verdict
+    ));
+    text.push_str(&if outcome.reason.is_empty() {
+        "\n".to_owned()
+    } else {
+        format!(": {}\n", outcome.reason)
+    });
     let comes_out = match (outcome.verdict, &scenario.bed.subject) {
-        (Verdict::Passed, SubjectSpec::Reference) => "the reference comes out sound: every expectation of the scenario held",
+        (Verdict::Passed, SubjectSpec::Reference) => {
+            "the reference comes out sound: every expectation of the scenario held"
+        }
         (Verdict::Passed, _) => "this subject shows the incident, and the oracle caught it",
         _ => "the subject does not come out sound",
     };
@@ -149,10 +180,18 @@ impl<'a> Teller<'a> {
                 }
             }
             _ => {
-                let is_stage = matches!(self.step.map(|step| self.scenario.steps.get(step)), None | Some(Some(Step::Given(_))));
-                let told = if is_stage && !matches!(event.what, What::Fault { .. }) { None } else { self.quote(event) };
+                let is_stage = matches!(
+                    self.step.map(|step| self.scenario.steps.get(step)),
+                    None | Some(Some(Step::Given(_)))
+                );
+                let told = if is_stage && !matches!(event.what, What::Fault { .. }) {
+                    None
+                } else {
+                    self.quote(event)
+                };
                 if let Some(said) = told {
-                    let plain: String = said.chars().filter(|character| !character.is_ascii_digit()).collect();
+                    let plain: String =
+                        said.chars().filter(|character| !character.is_ascii_digit()).collect();
                     if self.told.insert(plain) {
                         self.line(event.at, &said);
                     } else {
@@ -185,8 +224,14 @@ impl<'a> Teller<'a> {
                     _ => self.line(at, &format!("== {text}")),
                 }
             }
-            "passed" if matches!(self.step.and_then(|step| self.scenario.steps.get(step)), Some(Step::Then(_))) => {
-                let seen = if self.held.is_empty() { String::new() } else { format!(" ({})", one_line(&self.held)) };
+            "passed"
+                if matches!(
+                    self.step.and_then(|step| self.scenario.steps.get(step)),
+                    Some(Step::Then(_))
+                ) =>
+            {
+                let seen =
+                    if self.held.is_empty() { String::new() } else { format!(" ({})", one_line(&self.held)) };
                 self.line(at, &format!("-- {text}{seen}"));
             }
             "failed" => self.line(at, &format!("== FAILED: {text}")),
@@ -215,7 +260,9 @@ impl<'a> Teller<'a> {
     fn count(&mut self, event: &Event) {
         match &event.what {
             What::ApiWrite { object_kind, name, fields, .. } if object_kind == "ReplicationSource" => {
-                let Some(time) = fields.get("status.lastSyncTime").and_then(|time| time.as_str()) else { return };
+                let Some(time) = fields.get("status.lastSyncTime").and_then(|time| time.as_str()) else {
+                    return;
+                };
                 let Ok(time) = time.parse::<Timestamp>() else { return };
                 if !self.syncs.contains(&(name.clone(), time)) {
                     self.syncs.push((name.clone(), time));
@@ -237,7 +284,8 @@ impl<'a> Teller<'a> {
         };
         let mut text = format!("\nlost: {data}\n");
         let longest = self.syncs.iter().filter_map(|(name, from)| {
-            let later = self.syncs.iter().filter(|(other, to)| other == name && to > from).map(|(_, to)| *to).min();
+            let later =
+                self.syncs.iter().filter(|(other, to)| other == name && to > from).map(|(_, to)| *to).min();
             let to = later?;
             let seconds = u64::try_from(to.duration_since(*from).as_secs()).ok()?;
             Some((seconds, name, *from, to))
@@ -245,7 +293,10 @@ impl<'a> Teller<'a> {
         if let Some((seconds, name, from, to)) = longest.max_by_key(|(seconds, ..)| *seconds) {
             let (from, to) = (from.strftime("%d. %H:%M"), to.strftime("%d. %H:%M"));
             let syncs = self.syncs.len();
-            text.push_str(&format!("syncs that counted: {syncs}; {name} was longest without one for {} (from {from} to {to})\n", virtual_time(seconds)));
+            text.push_str(&format!(
+                "syncs that counted: {syncs}; {name} was longest without one for {} (from {from} to {to})\n",
+                virtual_time(seconds)
+            ));
         }
         if self.attempts_failed > 0 {
             text.push_str(&format!("attempts of movers that failed: {}\n", self.attempts_failed));
@@ -255,30 +306,52 @@ impl<'a> Teller<'a> {
 
     /// One line, quoted from an event; none for what an operator would not look at.
     fn quote(&self, event: &Event) -> Option<String> {
-        let is_run = |act: &Act| matches!(act, Act::Run { .. } | Act::Trigger { .. } | Act::Configure { .. } | Act::Delete(_));
-        let acting = self.step.and_then(|step| self.scenario.steps.get(step)).is_some_and(|step| matches!(step, Step::When(act) if is_run(act)));
+        let is_run = |act: &Act| {
+            matches!(act, Act::Run { .. } | Act::Trigger { .. } | Act::Configure { .. } | Act::Delete(_))
+        };
+        let acting = self
+            .step
+            .and_then(|step| self.scenario.steps.get(step))
+            .is_some_and(|step| matches!(step, Step::When(act) if is_run(act)));
         Some(match &event.what {
             What::ClusterEvent { object, class, reason, .. }
-                if class == "Normal" && (object.starts_with("Pod/") || object.starts_with("Job/") || QUIET.contains(&reason.as_str())) =>
+                if class == "Normal"
+                    && (object.starts_with("Pod/")
+                        || object.starts_with("Job/")
+                        || QUIET.contains(&reason.as_str())) =>
             {
                 return None;
             }
-            What::ClusterEvent { object, class, reason, message, .. } => format!("event      {class} {reason} {object}: {}", one_line(message)),
-            What::Condition { object, .. } if object.starts_with("Job/") || object.starts_with("Pod/") => return None,
+            What::ClusterEvent { object, class, reason, message, .. } => {
+                format!("event      {class} {reason} {object}: {}", one_line(message))
+            }
+            What::Condition { object, .. } if object.starts_with("Job/") || object.starts_with("Pod/") => {
+                return None;
+            }
             What::Condition { object, class, status, reason, message, .. } => {
                 format!("condition  {object} {class}={status} {reason}: {}", one_line(message))
             }
-            What::MoverLog { pod, line, .. } if LOUD.iter().chain(&self.symptoms).any(|word| line.contains(word)) => {
+            What::MoverLog { pod, line, .. }
+                if LOUD.iter().chain(&self.symptoms).any(|word| line.contains(word)) =>
+            {
                 format!("log        {pod}: {}", one_line(line))
             }
             What::Job { name, operation, detail, .. } => format!("job        {name} {operation} {detail}"),
-            What::Pod { name, operation, detail, .. } if matches!(operation.as_str(), "signal" | "killed" | "evicted") => {
+            What::Pod { name, operation, detail, .. }
+                if matches!(operation.as_str(), "signal" | "killed" | "evicted") =>
+            {
                 format!("pod        {name} {operation} {detail}")
             }
             What::Fault { name, state, target } => format!("fault      {name} {state} {target}"),
-            What::Csi { driver, operation, id, result } if result != "OK" => format!("csi        {driver} {operation} {id}: {}", one_line(result)),
-            What::ApiWrite { caller, verb, object_kind, name, .. } if caller == "user" && acting => format!("object     {caller} {verb} {object_kind}/{name}"),
-            What::Verdict { oracle, outcome, reason } if outcome != "passed" => format!("verdict    {oracle}: {outcome} {reason}"),
+            What::Csi { driver, operation, id, result } if result != "OK" => {
+                format!("csi        {driver} {operation} {id}: {}", one_line(result))
+            }
+            What::ApiWrite { caller, verb, object_kind, name, .. } if caller == "user" && acting => {
+                format!("object     {caller} {verb} {object_kind}/{name}")
+            }
+            What::Verdict { oracle, outcome, reason } if outcome != "passed" => {
+                format!("verdict    {oracle}: {outcome} {reason}")
+            }
             What::Note { text } => format!("note       {}", one_line(text)),
             _ => return None,
         })

@@ -57,7 +57,9 @@ impl Gatherer {
     pub fn see(&mut self, event: &Event) {
         match &event.what {
             What::ApiWrite { object_kind, namespace, name, verb, fields, .. } => {
-                let text = |key: &str| fields.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+                let text = |key: &str| {
+                    fields.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
+                };
                 let object = place(namespace, name);
                 match object_kind.as_str() {
                     "ReplicationSource" | "ReplicationDestination" | "KopiaMaintenance" => {
@@ -96,9 +98,13 @@ impl Gatherer {
                     "created" => {
                         self.open.insert(key, (lane, event.at));
                     }
-                    "pod-failed" => self.mark(lane, event.at, "job-failed", &format!("{object}: a pod failed {detail}")),
+                    "pod-failed" => {
+                        self.mark(lane, event.at, "job-failed", &format!("{object}: a pod failed {detail}"))
+                    }
                     "complete" => self.close(&key, lane, event.at, "job", &format!("{object} complete")),
-                    "failed" => self.close(&key, lane, event.at, "job-failed", &format!("{object} failed {detail}")),
+                    "failed" => {
+                        self.close(&key, lane, event.at, "job-failed", &format!("{object} failed {detail}"))
+                    }
                     "deleted" if self.open.contains_key(&key) => {
                         self.close(&key, lane, event.at, "job", &format!("{object} deleted while running"));
                     }
@@ -125,7 +131,13 @@ impl Gatherer {
     pub fn finish(mut self, end: Timestamp) -> Timeline {
         for (key, (lane, from)) in std::mem::take(&mut self.open) {
             let class = key.split('/').next().unwrap_or_default().to_owned();
-            self.lanes[lane].1.push(Span { from, to: end, label: format!("{class} (still open)"), class, count: 1 });
+            self.lanes[lane].1.push(Span {
+                from,
+                to: end,
+                label: format!("{class} (still open)"),
+                class,
+                count: 1,
+            });
         }
         let lanes = self.lanes.into_iter().filter(|(_, spans)| !spans.is_empty());
         let mut lanes: Vec<_> = lanes
@@ -165,7 +177,11 @@ impl Gatherer {
 }
 
 fn place(namespace: &str, name: &str) -> String {
-    if namespace == scenario::name::DEFAULT_NAMESPACE { name.to_owned() } else { format!("{namespace}/{name}") }
+    if namespace == scenario::name::DEFAULT_NAMESPACE {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
 }
 
 fn rank(lane: &str) -> u8 {
@@ -186,7 +202,9 @@ fn flow_together(mut spans: Vec<Span>) -> Vec<Span> {
         let mut joined: Vec<Span> = Vec::new();
         for span in spans {
             match joined.last_mut() {
-                Some(last) if last.class == span.class && span.from.duration_since(last.to).as_secs() <= near => {
+                Some(last)
+                    if last.class == span.class && span.from.duration_since(last.to).as_secs() <= near =>
+                {
                     last.to = last.to.max(span.to);
                     last.count += span.count;
                 }

@@ -9,7 +9,8 @@ struct Ended {
 }
 
 fn firedrill(folder: &Path, arguments: &[&str]) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_firedrill")).args(arguments).current_dir(folder).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_firedrill")).args(arguments).current_dir(folder).output().unwrap();
     Ended {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -57,7 +58,10 @@ fn a_scenario_is_played_from_any_folder_and_leaves_record_and_report() {
     assert!(ended.out.contains("1 scenarios: 1 passed"), "{}", ended.out);
     let place = folder.path().join("target/firedrill/run");
     let record = fs::read_to_string(place.join("record.ndjson")).unwrap();
-    assert!(record.lines().count() > 20 && record.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    assert!(
+        record.lines().count() > 20
+            && record.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+    );
     assert!(fs::read_to_string(place.join("report.html")).unwrap().contains("one file comes back"));
 }
 

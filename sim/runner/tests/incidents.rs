@@ -35,8 +35,12 @@ fn incidents() -> BTreeMap<String, Vec<Scenario>> {
 /// What an operator sees of an event, in the words that a story quotes.
 fn seen(event: &Event) -> Option<String> {
     let text = match &event.what {
-        What::ClusterEvent { class, reason, object, message, .. } => format!("{class} {reason} {object}: {message}\n{reason}: {message}"),
-        What::Condition { object, class, status, reason, message, .. } => format!("{object} {class}={status} {reason}: {message}"),
+        What::ClusterEvent { class, reason, object, message, .. } => {
+            format!("{class} {reason} {object}: {message}\n{reason}: {message}")
+        }
+        What::Condition { object, class, status, reason, message, .. } => {
+            format!("{object} {class}={status} {reason}: {message}")
+        }
         What::MoverLog { pod, line, .. } => format!("{pod}: {line}"),
         _ => return None,
     };
@@ -64,7 +68,9 @@ fn every_incident_is_reproduced_from_its_record_and_vanishes_with_its_mechanism(
 
         let known: BTreeSet<_> = records.iter().flatten().map(String::as_str).collect();
         for line in story.lines() {
-            let quote = ["condition  ", "event      ", "log        "].iter().find_map(|class| line.get(10..)?.strip_prefix(class));
+            let quote = ["condition  ", "event      ", "log        "]
+                .iter()
+                .find_map(|class| line.get(10..)?.strip_prefix(class));
             if let Some(quote) = quote {
                 let stands = known.contains(quote) || known.iter().any(|text| text.starts_with(quote));
                 assert!(stands, "{id}: {quote:?} is not in the record");
@@ -74,9 +80,16 @@ fn every_incident_is_reproduced_from_its_record_and_vanishes_with_its_mechanism(
         for (scenario, record) in scenarios.iter().zip(&records) {
             let Some(twin) = &scenario.twin else { continue };
             let at = scenarios.iter().position(|other| other.name == *twin);
-            let at = at.unwrap_or_else(|| panic!("{id}: {:?} names the twin {twin:?}, which does not exist", scenario.name));
-            let symptoms: Vec<_> = runbook::symptoms(scenario).into_iter().filter_map(runbook::symptom).collect();
-            assert!(!symptoms.is_empty(), "{id}: {:?} shows nothing that an operator would see", scenario.name);
+            let at = at.unwrap_or_else(|| {
+                panic!("{id}: {:?} names the twin {twin:?}, which does not exist", scenario.name)
+            });
+            let symptoms: Vec<_> =
+                runbook::symptoms(scenario).into_iter().filter_map(runbook::symptom).collect();
+            assert!(
+                !symptoms.is_empty(),
+                "{id}: {:?} shows nothing that an operator would see",
+                scenario.name
+            );
             for symptom in symptoms {
                 assert!(record.iter().any(|text| text.contains(symptom)), "{id}: nobody says {symptom:?}");
                 let again = records[at].iter().find(|text| text.contains(symptom));
@@ -118,7 +131,12 @@ fn a_runbook_has_what_to_look_for_what_to_do_and_what_it_brings() {
     let ended = firedrill(&["reproduce", "csi-hung-op-lock", "--runbook"]);
     let book = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert_eq!(ended.status.code(), Some(0), "{book}");
-    for words in ["# Runbook: csi-hung-op-lock", "You see:", "```sh\n   kubectl -n rook-ceph rollout restart deployment csi-rbdplugin-provisioner\n", "Healthy again when:"] {
+    for words in [
+        "# Runbook: csi-hung-op-lock",
+        "You see:",
+        "```sh\n   kubectl -n rook-ceph rollout restart deployment csi-rbdplugin-provisioner\n",
+        "Healthy again when:",
+    ] {
         assert!(book.contains(words), "{words:?} is missing in:\n{book}");
     }
 }

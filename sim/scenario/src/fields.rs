@@ -116,7 +116,11 @@ pub fn set(target: &mut Value, path: &str, value: Value) {
         if !place.is_object() {
             *place = Value::Object(Map::new());
         }
-        place = place.as_object_mut().expect("just made one").entry(segment.clone()).or_insert(Value::Object(Map::new()));
+        place = place
+            .as_object_mut()
+            .expect("just made one")
+            .entry(segment.clone())
+            .or_insert(Value::Object(Map::new()));
     }
     if !place.is_object() {
         *place = Value::Object(Map::new());
@@ -178,7 +182,10 @@ mod tests {
         let fields = Fields::new().with("retain.daily", 7).with("metadata.labels.a\\.b/c", "x");
         let mut object = json!({"retain": {"hourly": 1}});
         fields.set_in(&mut object);
-        assert_eq!(object, json!({"retain": {"hourly": 1, "daily": 7}, "metadata": {"labels": {"a.b/c": "x"}}}));
+        assert_eq!(
+            object,
+            json!({"retain": {"hourly": 1, "daily": 7}, "metadata": {"labels": {"a.b/c": "x"}}})
+        );
         assert_eq!(look(&object, "retain.daily"), Some(&json!(7)));
         assert_eq!(look(&object, "retain.weekly"), None);
         assert_eq!(look(&json!({"list": [{"a": 1}]}), "list.0.a"), Some(&json!(1)));

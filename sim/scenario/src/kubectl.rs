@@ -142,7 +142,8 @@ impl FromStr for Kubectl {
             "patch" => {
                 let _ = words.option(&["--type"]);
                 let patch = words.option(&["-p", "--patch"]).ok_or("kubectl patch needs -p '{…}'")?;
-                let patch = serde_json::from_str(&patch).map_err(|error| format!("the patch {patch} is no JSON: {error}"))?;
+                let patch = serde_json::from_str(&patch)
+                    .map_err(|error| format!("the patch {patch} is no JSON: {error}"))?;
                 let (resource, name) = words.target()?;
                 Verb::Patch { resource, name, patch }
             }
@@ -171,9 +172,14 @@ impl FromStr for Kubectl {
             }
             "apply" => {
                 let file = words.option(&["-f", "--filename"]);
-                let mark = words.next().and_then(|word| word.strip_prefix("<<").map(|mark| mark.trim_matches('\'').to_owned()));
+                let mark = words
+                    .next()
+                    .and_then(|word| word.strip_prefix("<<").map(|mark| mark.trim_matches('\'').to_owned()));
                 let (Some("-"), Some(mark), Some(document)) = (file.as_deref(), mark, document) else {
-                    return Err("write kubectl apply -f - <<EOF, the manifests, and EOF on a line of its own".to_owned());
+                    return Err(
+                        "write kubectl apply -f - <<EOF, the manifests, and EOF on a line of its own"
+                            .to_owned(),
+                    );
                 };
                 let manifests = document
                     .trim_end()
@@ -224,7 +230,9 @@ impl Words {
                 }
                 (None, character) if character.is_whitespace() => words.extend(word.take()),
                 (None, '|' | ';' | '$' | '`' | '>') => {
-                    return Err(format!("{character:?} in {line:?}: a runbook line is one kubectl command, without a shell"));
+                    return Err(format!(
+                        "{character:?} in {line:?}: a runbook line is one kubectl command, without a shell"
+                    ));
                 }
                 (_, character) => word.get_or_insert_default().push(character),
             }

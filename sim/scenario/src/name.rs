@@ -102,10 +102,13 @@ impl FromStr for ObjectRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, name) =
-            text.split_once('/').ok_or_else(|| format!("{text:?} is no object: write Kind/name, or Kind/namespace/name"))?;
+        let (kind, name) = text
+            .split_once('/')
+            .ok_or_else(|| format!("{text:?} is no object: write Kind/name, or Kind/namespace/name"))?;
         if kind.is_empty() || !kind.starts_with(|c: char| c.is_ascii_uppercase()) {
-            return Err(format!("{kind:?} is no kind: write it as in a manifest, for example PersistentVolumeClaim"));
+            return Err(format!(
+                "{kind:?} is no kind: write it as in a manifest, for example PersistentVolumeClaim"
+            ));
         }
         Ok(Self { kind: kind.to_owned(), name: name.parse()? })
     }

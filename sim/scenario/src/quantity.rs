@@ -18,7 +18,8 @@ pub struct ByteSize(pub u64);
 #[serde(into = "String", try_from = "Text")]
 pub struct Span(pub u64);
 
-const BYTES: &[(&str, u64)] = &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const BYTES: &[(&str, u64)] =
+    &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 const SECONDS: &[(&str, u64)] =
     &[("week", 604_800), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
 
@@ -56,7 +57,8 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let cure = || format!("{text:?} is no size: write a whole number and B, KiB, MiB, GiB or TiB, as in 64 MiB");
+        let cure =
+            || format!("{text:?} is no size: write a whole number and B, KiB, MiB, GiB or TiB, as in 64 MiB");
         let (count, unit) = split(text).ok_or_else(cure)?;
         let unit = if unit.is_empty() { "B" } else { unit };
         let factor = BYTES.iter().find(|(name, _)| *name == unit || name.trim_end_matches('B') == unit);
@@ -69,11 +71,15 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let cure = || {
-            format!("{text:?} is no span of time: write a whole number and seconds, minutes, hours, days or weeks, as in 24 hours")
+            format!(
+                "{text:?} is no span of time: write a whole number and seconds, minutes, hours, days or weeks, as in 24 hours"
+            )
         };
         let (count, unit) = split(text).ok_or_else(cure)?;
         let factor = SECONDS.iter().find(|(name, _)| {
-            *name == unit || unit.strip_suffix('s') == Some(name) || (unit.len() == 1 && name.starts_with(unit))
+            *name == unit
+                || unit.strip_suffix('s') == Some(name)
+                || (unit.len() == 1 && name.starts_with(unit))
         });
         factor.and_then(|(_, factor)| count.checked_mul(*factor)).map(Self).ok_or_else(cure)
     }

@@ -96,7 +96,9 @@ impl Scenario {
     /// The faults that its steps arm, in order.
     pub fn faults(&self) -> impl Iterator<Item = &crate::step::FaultSpec> {
         self.steps.iter().filter_map(|step| match step {
-            Step::Given(Build::Fault(fault)) | Step::When(crate::step::Act::Create(Build::Fault(fault))) => Some(fault),
+            Step::Given(Build::Fault(fault)) | Step::When(crate::step::Act::Create(Build::Fault(fault))) => {
+                Some(fault)
+            }
             _ => None,
         })
     }

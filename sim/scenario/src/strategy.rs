@@ -31,7 +31,12 @@ pub fn tree() -> impl Strategy<Value = TreeSpec> {
 /// A change of a few files, sometimes of none and sometimes of more than there are.
 pub fn change() -> impl Strategy<Value = ChangeSpec> {
     let count = || prop_oneof![2 => Just(0_u32), 4 => 1..6_u32, 1 => Just(1_000)];
-    (count(), count(), count(), 0..4_u64).prop_map(|(changed, added, removed, seed)| ChangeSpec { changed, added, removed, seed })
+    (count(), count(), count(), 0..4_u64).prop_map(|(changed, added, removed, seed)| ChangeSpec {
+        changed,
+        added,
+        removed,
+        seed,
+    })
 }
 
 /// A name, with and without a namespace, from few letters so that names collide.

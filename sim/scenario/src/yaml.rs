@@ -28,15 +28,18 @@ pub struct Error {
 /// The first trouble, with file, line and cure.
 pub fn read(file: &Path, text: &str) -> Result<Vec<Scenario>, Error> {
     let fail = |line, problem| Error { file: file.to_owned(), line, problem };
-    let scenarios: Vec<Scenario> = serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
-        let line = error.location().map_or(1, |location| location.line());
-        fail(line, cure(&error.without_snippet().to_string()))
-    })?;
+    let scenarios: Vec<Scenario> =
+        serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
+            let line = error.location().map_or(1, |location| location.line());
+            fail(line, cure(&error.without_snippet().to_string()))
+        })?;
     if scenarios.is_empty() {
         return Err(fail(1, "the file is empty: write scenario: and the claim it shows".to_owned()));
     }
     for scenario in &scenarios {
-        let line = text.lines().position(|line| line.contains(scenario.name.as_str()) && line.starts_with("scenario:"));
+        let line = text
+            .lines()
+            .position(|line| line.contains(scenario.name.as_str()) && line.starts_with("scenario:"));
         scenario.check().map_err(|problem| fail(line.map_or(1, |line| line as u64 + 1), problem))?;
     }
     Ok(scenarios)
@@ -65,7 +68,8 @@ fn to_text(value: &impl Serialize) -> String {
 }
 
 fn from_text<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| cure(&error.without_snippet().to_string()))
+    serde_saphyr::from_str_with_options(text, options())
+        .map_err(|error| cure(&error.without_snippet().to_string()))
 }
 
 fn options() -> serde_saphyr::Options {

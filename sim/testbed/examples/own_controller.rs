@@ -30,7 +30,8 @@ struct Context {
 async fn reconcile(object: Arc<ConfigMap>, context: Arc<Context>) -> Result<Action, kube::Error> {
     context.looks.fetch_add(1, Ordering::Relaxed);
     if object.data.as_ref().and_then(|data| data.get("greeting")).is_none_or(|greeting| greeting != "hello") {
-        let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
+        let api: Api<ConfigMap> =
+            Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
         let patch = Patch::Merge(json!({"data": {"greeting": "hello"}}));
         api.patch(&object.name_any(), &PatchParams::default(), &patch).await?;
     }
@@ -40,7 +41,11 @@ async fn reconcile(object: Arc<ConfigMap>, context: Arc<Context>) -> Result<Acti
 async fn run(client: Client, looks: Arc<AtomicU32>) {
     let watched = watcher::Config::default().labels("greet=yes");
     Controller::new(Api::<ConfigMap>::all(client.clone()), watched)
-        .run(reconcile, |_, _, _| Action::requeue(Duration::from_secs(5)), Arc::new(Context { client, looks }))
+        .run(
+            reconcile,
+            |_, _, _| Action::requeue(Duration::from_secs(5)),
+            Arc::new(Context { client, looks }),
+        )
         .for_each(|_| async {})
         .await;
 }
@@ -49,7 +54,8 @@ fn main() {
     let begin = std::time::Instant::now();
     let looks = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&looks);
-    let mut bed = Embedded::builder().seed(7).controller(move |client| run(client, Arc::clone(&counter))).build();
+    let mut bed =
+        Embedded::builder().seed(7).controller(move |client| run(client, Arc::clone(&counter))).build();
 
     let object = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -61,8 +67,14 @@ fn main() {
     });
     println!("greeted at {}", greeted.expect("the controller runs"));
 
-    bed.patch("ConfigMap", "default", "card", &json!({"data": {"greeting": "go away"}})).expect("a rude edit");
+    bed.patch("ConfigMap", "default", "card", &json!({"data": {"greeting": "go away"}}))
+        .expect("a rude edit");
     bed.advance(Duration::from_secs(24 * 3600));
     assert_eq!(bed.field("ConfigMap", "default", "card", "/data/greeting"), "hello");
-    println!("{}: {} looks in a virtual day, {:?} real", bed.now(), looks.load(Ordering::Relaxed), begin.elapsed());
+    println!(
+        "{}: {} looks in a virtual day, {:?} real",
+        bed.now(),
+        looks.load(Ordering::Relaxed),
+        begin.elapsed()
+    );
 }

@@ -11,9 +11,9 @@ pub mod binder;
 pub mod cluster;
 pub mod cronjob;
 pub mod driver;
+pub mod expiry;
 pub mod job;
 pub mod kubelet;
-pub mod expiry;
 pub mod protection;
 pub mod provisioner;
 pub mod resource;
@@ -128,7 +128,8 @@ impl Queue {
             let until = {
                 let mut state = self.lock();
                 let now = Instant::now();
-                while let Some(((at, key), ())) = state.timers.first_key_value().map(|(k, v)| (k.clone(), *v)) {
+                while let Some(((at, key), ())) = state.timers.first_key_value().map(|(k, v)| (k.clone(), *v))
+                {
                     if at > now {
                         break;
                     }

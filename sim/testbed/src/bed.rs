@@ -84,7 +84,8 @@ impl Bed {
     /// # Panics
     /// For a saboteur whose name is not in [`crate::subject::saboteur::ALL`]: check names before.
     pub fn start(options: Options) -> Self {
-        let assembly = Assembly::of(&options.subject).expect("saboteurs are named as in the list of saboteurs");
+        let assembly =
+            Assembly::of(&options.subject).expect("saboteurs are named as in the list of saboteurs");
         Self::start_with(options, assembly, Vec::new())
     }
 
@@ -95,15 +96,18 @@ impl Bed {
         if !options.real_time {
             builder.start_paused(true);
         }
-        let runtime = builder.build().expect("a current-thread runtime needs no resources that could be missing");
+        let runtime =
+            builder.build().expect("a current-thread runtime needs no resources that could be missing");
         let entered = runtime.enter();
         let clock = Clock::start(options.epoch, runtime.handle().clone());
         let record = Record::new(clock.clone());
         let faults = Register::new(options.seed);
         observe(&faults, &record);
         let mut server_options = apiserver::Options::new(clock.as_function(), options.seed);
-        server_options.sequencing = if options.real_time { Sequencing::Immediate } else { Sequencing::Tick(TICK) };
-        server_options.managed_fields = if options.real_time { ManagedFields::Always } else { ManagedFields::FromFirstApply };
+        server_options.sequencing =
+            if options.real_time { Sequencing::Immediate } else { Sequencing::Tick(TICK) };
+        server_options.managed_fields =
+            if options.real_time { ManagedFields::Always } else { ManagedFields::FromFirstApply };
         server_options.admission = assembly.admission.clone();
         if !options.real_time {
             server_options.watch_timeout_min = Duration::from_secs(24 * 3600);
@@ -111,10 +115,17 @@ impl Bed {
             server_options.bookmark_period = Duration::from_secs(280);
         }
         let server = ApiServer::new(server_options);
-        let cluster = Cluster::new(server.clone(), clock.clone(), record.clone(), options.seed, options.verbose_record);
+        let cluster =
+            Cluster::new(server.clone(), clock.clone(), record.clone(), options.seed, options.verbose_record);
         let drivers = Arc::new(Drivers::default());
         let storage = Arc::new(Storage::new(Arc::clone(&drivers), clock.clone(), faults.clone()));
-        let kubelet = Kubelet::new(&cluster, &storage, faults.clone(), Arc::clone(&assembly.mover), options.verbose_record);
+        let kubelet = Kubelet::new(
+            &cluster,
+            &storage,
+            faults.clone(),
+            Arc::clone(&assembly.mover),
+            options.verbose_record,
+        );
         let actors: Vec<Arc<dyn Actor>> = vec![
             Arc::new(Binder::new(&cluster)),
             Arc::new(Provisioner::new(&cluster, &drivers)),
@@ -128,7 +139,8 @@ impl Bed {
             Arc::new(kubelet.clone()),
             Arc::new(Expiry::new(&cluster)),
         ];
-        let driven: Vec<(Arc<dyn Actor>, Arc<Queue>)> = actors.into_iter().map(|actor| (actor, Arc::new(Queue::default()))).collect();
+        let driven: Vec<(Arc<dyn Actor>, Arc<Queue>)> =
+            actors.into_iter().map(|actor| (actor, Arc::new(Queue::default()))).collect();
         cluster.attach(driven.clone());
         for (actor, queue) in driven {
             runtime.spawn(drive(actor, queue));
@@ -136,7 +148,17 @@ impl Bed {
         drop(entered);
         let user = cluster.for_caller("user");
         let mut bed = Self {
-            runtime, options, clock, record, server, cluster: user, storage, faults, kubelet, assembly, controller: None,
+            runtime,
+            options,
+            clock,
+            record,
+            server,
+            cluster: user,
+            storage,
+            faults,
+            kubelet,
+            assembly,
+            controller: None,
             metrics: controller::Metrics::new(),
             histories: BTreeMap::new(),
         };
@@ -154,8 +176,9 @@ impl Bed {
     fn furnish(&mut self) {
         let admin = self.cluster.for_caller("cluster-admin");
         let definitions = api::crd::all().into_iter();
-        let mut objects: Vec<Value> =
-            definitions.map(|definition| serde_json::to_value(definition).expect("a definition is plain data")).collect();
+        let mut objects: Vec<Value> = definitions
+            .map(|definition| serde_json::to_value(definition).expect("a definition is plain data"))
+            .collect();
         objects.extend(self.options.nodes.iter().map(|node| definitions::node(node)));
         for object in objects {
             admin.direct().create(object).expect("a fresh server takes its own definitions");
@@ -170,12 +193,19 @@ impl Bed {
         let _entered = self.runtime.enter();
         if self.storage.drivers().get(&class.provisioner).is_none() {
             let driver = Driver::new(
-                &class.provisioner, class.character, self.faults.clone(), self.record.clone(), self.clock.clone(), self.options.seed,
+                &class.provisioner,
+                class.character,
+                self.faults.clone(),
+                self.record.clone(),
+                self.clock.clone(),
+                self.options.seed,
             );
             self.storage.drivers().add(driver);
         }
         let admin = self.cluster.for_caller("cluster-admin");
-        for object in std::iter::once(definitions::storage_class(class)).chain(definitions::snapshot_class(class)) {
+        for object in
+            std::iter::once(definitions::storage_class(class)).chain(definitions::snapshot_class(class))
+        {
             if let Err(failure) = admin.direct().create(object) {
                 tracing::debug!(class = class.name, %failure, "a class exists already");
             }
@@ -242,7 +272,10 @@ impl Bed {
     /// # Errors
     /// [`Stalled`] when the deadline (virtual time from now) passes first.
     pub fn wait_until<T>(
-        &mut self, what: &str, deadline: Duration, mut probe: impl FnMut(&Self) -> Option<T>,
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        mut probe: impl FnMut(&Self) -> Option<T>,
     ) -> Result<T, Stalled> {
         let mut revision = self.cluster.revision();
         let until = self.clock.instant_of(self.now()) + deadline;
@@ -288,15 +321,29 @@ impl Bed {
             return;
         }
         let _entered = self.runtime.enter();
-        let made = self.cluster.create(resource::NAMESPACE, json!({"metadata": {"name": namespace}})).map(|_| ());
+        let made =
+            self.cluster.create(resource::NAMESPACE, json!({"metadata": {"name": namespace}})).map(|_| ());
         self.cluster.tolerate(made);
     }
 
     /// Applies a JSON merge patch; `kind` is `Kind` or `Kind.group`.
-    pub fn patch(&mut self, kind: &str, namespace: &str, name: &str, patch: &Value) -> Result<Value, Failure> {
+    pub fn patch(
+        &mut self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, Failure> {
         let _entered = self.runtime.enter();
         let Some(known) = self.cluster.known(kind) else { return Err(Failure::not_found("", kind, name)) };
-        self.cluster.direct().patch(&known.api_version(), &known.kind, namespace, name, "", Patch::Merge(patch.clone()))
+        self.cluster.direct().patch(
+            &known.api_version(),
+            &known.kind,
+            namespace,
+            name,
+            "",
+            Patch::Merge(patch.clone()),
+        )
     }
 
     /// Deletes one object (background propagation); an absent one is not an error.
@@ -328,7 +375,8 @@ impl Bed {
         let _entered = self.runtime.enter();
         let Some(object) = self.cluster.get(resource::POD, namespace, pod) else { return false };
         self.note_pod(&object, "evicted");
-        let gone = self.cluster.for_caller("eviction").delete(resource::POD, namespace, pod, &Delete::default());
+        let gone =
+            self.cluster.for_caller("eviction").delete(resource::POD, namespace, pod, &Delete::default());
         self.cluster.tolerate(gone);
         true
     }
@@ -376,10 +424,14 @@ fn observe(faults: &Register, record: &Record) {
     faults.observe(Arc::new(move |event| {
         let (name, state, target) = match event {
             fault::Event::Armed { id, fault } => (fault.name().to_owned(), "armed", id.to_string()),
-            fault::Event::Fired { id, name, point, verdict } => ((*name).to_owned(), "fired", format!("{id} at {point}: {verdict}")),
-            fault::Event::Lifted { id, name, lingers } => {
-                ((*name).to_owned(), "lifted", if *lingers { format!("{id}, lingers") } else { id.to_string() })
+            fault::Event::Fired { id, name, point, verdict } => {
+                ((*name).to_owned(), "fired", format!("{id} at {point}: {verdict}"))
             }
+            fault::Event::Lifted { id, name, lingers } => (
+                (*name).to_owned(),
+                "lifted",
+                if *lingers { format!("{id}, lingers") } else { id.to_string() },
+            ),
             fault::Event::Restarted { seam } => (format!("{seam}"), "restarted", String::new()),
         };
         let place = format!("fault/{name}/{state}");

@@ -30,7 +30,10 @@ impl Clock {
     /// The present time.
     pub fn now(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.elapsed()).unwrap_or(SignedDuration::MAX);
-        self.epoch.saturating_add(passed).and_then(|time| time.saturating_add(self.skew)).unwrap_or(Timestamp::MAX)
+        self.epoch
+            .saturating_add(passed)
+            .and_then(|time| time.saturating_add(self.skew))
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// How long the bed has been running.

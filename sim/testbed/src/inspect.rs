@@ -77,7 +77,9 @@ pub struct Verified {
 pub fn bucket_blobs(bucket: &Bucket, prefix: &str) -> Blobs {
     let objects = bucket.objects().into_iter();
     objects
-        .filter_map(|(key, object)| Some((key.strip_prefix(prefix)?.to_owned(), (object.bytes, object.modified))))
+        .filter_map(|(key, object)| {
+            Some((key.strip_prefix(prefix)?.to_owned(), (object.bytes, object.modified)))
+        })
         .filter(|(key, _)| !key.contains('/'))
         .collect()
 }
@@ -94,9 +96,16 @@ pub fn directory_blobs(files: impl IntoIterator<Item = (String, Bytes)>, modifie
 pub fn export_blobs(export: &Export, directory: &str, modified: Timestamp) -> Blobs {
     let below = |path: String| {
         let path = path.trim_start_matches('/').to_owned();
-        if directory.is_empty() { Some(path) } else { Some(path.strip_prefix(directory)?.trim_start_matches('/').to_owned()) }
+        if directory.is_empty() {
+            Some(path)
+        } else {
+            Some(path.strip_prefix(directory)?.trim_start_matches('/').to_owned())
+        }
     };
-    directory_blobs(export.files().into_iter().filter_map(|(path, bytes)| Some((below(path)?, bytes))), modified)
+    directory_blobs(
+        export.files().into_iter().filter_map(|(path, bytes)| Some((below(path)?, bytes))),
+        modified,
+    )
 }
 
 /// The blobs of a repository that lies on a volume.
@@ -160,14 +169,26 @@ pub async fn look(blobs: &Blobs, password: &str, now: Timestamp) -> Result<Optio
 ///
 /// # Errors
 /// What keeps it from being verified at all.
-pub async fn verify(blobs: &Blobs, password: &str, now: Timestamp) -> Result<Option<Verified>, engine::Error> {
+pub async fn verify(
+    blobs: &Blobs,
+    password: &str,
+    now: Timestamp,
+) -> Result<Option<Verified>, engine::Error> {
     let Some(repository) = open(blobs, password, now).await? else { return Ok(None) };
     let report = repository.verify(&VerifyOptions::default(), &Silent).await?;
     let mut damaged: Vec<_> = report.damages.iter().map(|damage| damage.path.to_string()).collect();
     damaged.sort();
     damaged.dedup();
-    let reasons = report.damages.iter().map(|damage| format!("{} of {}: {}", damage.path, damage.snapshot, damage.reason));
-    Ok(Some(Verified { snapshots: report.snapshots, files: report.files_read, damaged, reasons: reasons.collect() }))
+    let reasons = report
+        .damages
+        .iter()
+        .map(|damage| format!("{} of {}: {}", damage.path, damage.snapshot, damage.reason));
+    Ok(Some(Verified {
+        snapshots: report.snapshots,
+        files: report.files_read,
+        damaged,
+        reasons: reasons.collect(),
+    }))
 }
 
 /// Reads a volume's tree through a fresh mount, as another node would see it.
@@ -178,7 +199,10 @@ pub fn read_back(volume: &Volume) -> ReadBack {
 /// How many entries a volume holds besides its root and `lost+found`.
 pub fn entries(volume: &Volume) -> usize {
     let tree = volume.tree();
-    let count = |path: &Path| tree.read_dir(path).map_or(0, |entries| entries.iter().filter(|entry| entry.name != b"lost+found").count());
+    let count = |path: &Path| {
+        tree.read_dir(path)
+            .map_or(0, |entries| entries.iter().filter(|entry| entry.name != b"lost+found").count())
+    };
     count(&Path::root())
 }
 

@@ -53,7 +53,14 @@ pub struct Storage {
 impl Storage {
     /// Storage over these drivers, otherwise empty.
     pub fn new(drivers: Arc<Drivers>, clock: Clock, faults: Register) -> Self {
-        Self { drivers, clock, faults, fixed: Mutex::default(), buckets: Mutex::default(), exports: Mutex::default() }
+        Self {
+            drivers,
+            clock,
+            faults,
+            fixed: Mutex::default(),
+            buckets: Mutex::default(),
+            exports: Mutex::default(),
+        }
     }
 
     /// The CSI drivers.
@@ -66,7 +73,8 @@ impl Storage {
         let claim = cluster.get(resource::CLAIM, namespace, claim)?;
         let volume = cluster.get(resource::VOLUME, "", text(&claim, "/spec/volumeName"))?;
         if volume["spec"]["nfs"].is_object() {
-            let (server, path) = (text(&volume, "/spec/nfs/server").to_owned(), text(&volume, "/spec/nfs/path").to_owned());
+            let (server, path) =
+                (text(&volume, "/spec/nfs/server").to_owned(), text(&volume, "/spec/nfs/path").to_owned());
             return Some(Backing::Nfs { server, path, soft: soft_timeout(&volume) });
         }
         if let Some(driver) = self.drivers.get(text(&volume, "/spec/csi/driver"))
@@ -85,7 +93,10 @@ impl Storage {
     /// The data volume at an NFS path: files that an app keeps on NFS, beside what exports hold of repositories.
     pub fn nfs_volume(&self, server: &str, path: &str) -> Volume {
         let name = format!("{server}:{path}");
-        lock(&self.fixed).entry(name.clone()).or_insert_with(|| Volume::new(name, Character::Nfs, self.clock.as_function())).clone()
+        lock(&self.fixed)
+            .entry(name.clone())
+            .or_insert_with(|| Volume::new(name, Character::Nfs, self.clock.as_function()))
+            .clone()
     }
 
     /// The bucket of this name at an endpoint, if it was made.
@@ -117,7 +128,10 @@ impl Storage {
         let mut prefix = path.trim_end_matches('/');
         loop {
             if let Some(export) = exports.get(&format!("{server}:{prefix}")) {
-                return Some((export.clone(), path.trim_end_matches('/')[prefix.len()..].trim_matches('/').to_owned()));
+                return Some((
+                    export.clone(),
+                    path.trim_end_matches('/')[prefix.len()..].trim_matches('/').to_owned(),
+                ));
             }
             prefix = &prefix[..prefix.rfind('/')?];
         }

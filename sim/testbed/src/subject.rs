@@ -81,9 +81,11 @@ impl Assembly {
     pub fn of(subject: &Subject) -> Option<Self> {
         match subject {
             Subject::None => Some(Self { controller: None, mover: honest_mover(), admission: Vec::new() }),
-            Subject::Reference(profile) => {
-                Some(Self { controller: Some(reference(*profile)), mover: honest_mover(), admission: Vec::new() })
-            }
+            Subject::Reference(profile) => Some(Self {
+                controller: Some(reference(*profile)),
+                mover: honest_mover(),
+                admission: Vec::new(),
+            }),
             Subject::Saboteur(name) => saboteur::assemble(name),
         }
     }

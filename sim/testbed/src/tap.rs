@@ -118,8 +118,12 @@ fn cluster_event(record: &Record, write: &Write) {
     let kind = either("/involvedObject/kind", "/regarding/kind");
     let name = either("/involvedObject/name", "/regarding/name");
     let component = either("/source/component", "/reportingComponent");
-    let component = if component.is_empty() { text(object, "/reportingController").to_owned() } else { component };
-    let count = object["count"].as_u64().or_else(|| object.pointer("/series/count").and_then(Value::as_u64)).unwrap_or(1);
+    let component =
+        if component.is_empty() { text(object, "/reportingController").to_owned() } else { component };
+    let count = object["count"]
+        .as_u64()
+        .or_else(|| object.pointer("/series/count").and_then(Value::as_u64))
+        .unwrap_or(1);
     let reason = text(object, "/reason").to_owned();
     record.push(
         &format!("event/{component}/{reason}/{kind}"),
@@ -143,7 +147,11 @@ fn conditions(record: &Record, write: &Write) {
     for condition in after {
         let class = text(condition, "/type");
         let shown = |condition: &Value| {
-            (text(condition, "/status").to_owned(), text(condition, "/reason").to_owned(), text(condition, "/message").to_owned())
+            (
+                text(condition, "/status").to_owned(),
+                text(condition, "/reason").to_owned(),
+                text(condition, "/message").to_owned(),
+            )
         };
         let now = shown(condition);
         if before.iter().any(|old| text(old, "/type") == class && shown(old) == now) {

@@ -50,7 +50,8 @@ fn an_immediate_claim_is_bound_and_released_with_its_volume() {
     assert!(bed.bound_volume("test", "data").is_some());
     bed.delete("PersistentVolumeClaim", "test", "data").expect("deleted");
     bed.wait_until("claim and volume to be gone", MINUTE, |bed| {
-        (bed.list("PersistentVolumeClaim", "test").is_empty() && bed.list("PersistentVolume", "").is_empty()).then_some(())
+        (bed.list("PersistentVolumeClaim", "test").is_empty() && bed.list("PersistentVolume", "").is_empty())
+            .then_some(())
     })
     .expect("the reclaim policy is Delete");
 }
@@ -69,14 +70,17 @@ fn a_claim_that_waits_for_a_consumer_is_bound_by_one() {
         },
     });
     bed.create(&pod).expect("a pod");
-    bed.wait_until("the pod to run", MINUTE, |bed| bed.get("Pod", "test", "app").filter(|pod| phase(pod) == "Running"))
-        .expect("the scheduler picks a node, the provisioner binds");
+    bed.wait_until("the pod to run", MINUTE, |bed| {
+        bed.get("Pod", "test", "app").filter(|pod| phase(pod) == "Running")
+    })
+    .expect("the scheduler picks a node, the provisioner binds");
     bed.delete("PersistentVolumeClaim", "test", "data").expect("accepted");
     bed.advance(MINUTE);
     assert!(bed.get("PersistentVolumeClaim", "test", "data").is_some(), "a used claim is protected");
     bed.delete("Pod", "test", "app").expect("accepted");
     bed.wait_until("both to be gone", 2 * MINUTE, |bed| {
-        (bed.list("Pod", "test").is_empty() && bed.list("PersistentVolumeClaim", "test").is_empty()).then_some(())
+        (bed.list("Pod", "test").is_empty() && bed.list("PersistentVolumeClaim", "test").is_empty())
+            .then_some(())
     })
     .expect("the protection ends with the pod");
 }
@@ -122,7 +126,9 @@ fn a_deleted_pod_of_a_job_counts_as_failed_and_is_replaced() {
     bed.ensure_namespace("test");
     bed.create(&job("long", "sleep 300", 3)).expect("a Job");
     let pod = bed
-        .wait_until("a pod to run", MINUTE, |bed| bed.list("Pod", "test").into_iter().find(|pod| phase(pod) == "Running"))
+        .wait_until("a pod to run", MINUTE, |bed| {
+            bed.list("Pod", "test").into_iter().find(|pod| phase(pod) == "Running")
+        })
         .expect("it starts");
     bed.evict_pod("test", pod["metadata"]["name"].as_str().expect("a name"));
     let done = bed
@@ -143,11 +149,13 @@ fn a_volume_snapshot_becomes_ready_and_fills_a_claim() {
     }))
     .expect("a snapshot");
     bed.wait_until("the snapshot to be ready", 5 * MINUTE, |bed| {
-        bed.get("VolumeSnapshot", "test", "cut").filter(|cut| cut.pointer("/status/readyToUse") == Some(&json!(true)))
+        bed.get("VolumeSnapshot", "test", "cut")
+            .filter(|cut| cut.pointer("/status/readyToUse") == Some(&json!(true)))
     })
     .expect("it is cut once the claim is bound");
     let mut copy = claim("copy", "ceph-block");
-    copy["spec"]["dataSource"] = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "cut"});
+    copy["spec"]["dataSource"] =
+        json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "cut"});
     bed.create(&copy).expect("a claim from it");
     let mut small = copy.clone();
     small["metadata"]["name"] = json!("small");
@@ -162,7 +170,8 @@ fn a_volume_snapshot_becomes_ready_and_fills_a_claim() {
     bed.delete("PersistentVolumeClaim", "test", "small").expect("accepted");
     bed.delete("VolumeSnapshot", "test", "cut").expect("accepted");
     bed.wait_until("snapshot and content to be gone", 10 * MINUTE, |bed| {
-        (bed.list("VolumeSnapshot", "test").is_empty() && bed.list("VolumeSnapshotContent", "").is_empty()).then_some(())
+        (bed.list("VolumeSnapshot", "test").is_empty() && bed.list("VolumeSnapshotContent", "").is_empty())
+            .then_some(())
     })
     .expect("every finalizer is taken off");
 }

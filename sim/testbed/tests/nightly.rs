@@ -49,7 +49,8 @@ fn protected_app(options: Options, schedule: &str) -> (Bed, Entry) {
     let mut bed = Bed::start(options);
     bed.make_bucket("minio:9000", "backups");
     apply(&mut bed, &[secret(), claim("data")]);
-    let held = bed.fill_claim("apps", "data", &TreeSpec::plain(50, 400_000, 7)).expect("an empty volume takes it");
+    let held =
+        bed.fill_claim("apps", "data", &TreeSpec::plain(50, 400_000, 7)).expect("an empty volume takes it");
     apply(&mut bed, &[source(schedule)]);
     (bed, held)
 }
@@ -59,7 +60,8 @@ fn status(bed: &Bed, kind: &str, name: &str, field: &str) -> String {
 }
 
 fn dump(bed: &Bed) -> String {
-    let logs: Vec<String> = bed.runs().iter().map(|run| format!("{run:?}\n{}", bed.pod_log(&run.namespace, &run.pod))).collect();
+    let logs: Vec<String> =
+        bed.runs().iter().map(|run| format!("{run:?}\n{}", bed.pod_log(&run.namespace, &run.pod))).collect();
     format!("{}\n{}", bed.record().to_ndjson(), logs.join("\n"))
 }
 
@@ -70,7 +72,12 @@ fn a_backup_is_made_and_restores_to_what_the_volume_held() {
         (!status(bed, "ReplicationSource", "app", "lastSyncTime").is_empty()).then_some(())
     });
     assert!(synced.is_ok(), "{}", dump(&bed));
-    assert_eq!(status(&bed, "ReplicationSource", "app", "latestMoverStatus/result"), "Successful", "{}", dump(&bed));
+    assert_eq!(
+        status(&bed, "ReplicationSource", "app", "latestMoverStatus/result"),
+        "Successful",
+        "{}",
+        dump(&bed)
+    );
     let run = bed.runs().into_iter().find(|run| run.operation == "backup").expect("a mover ran");
     assert_eq!(run.end.code, 0, "{}", run.end.message);
     bed.advance(MINUTE);
@@ -87,9 +94,12 @@ fn a_backup_is_made_and_restores_to_what_the_volume_held() {
         })],
     );
     let mut restored = claim("restored");
-    restored["spec"]["dataSourceRef"] = json!({"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "app-dst"});
+    restored["spec"]["dataSourceRef"] =
+        json!({"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "app-dst"});
     apply(&mut bed, &[restored]);
-    let bound = bed.wait_until("the restored claim", 60 * MINUTE, |bed| bed.is_claim_bound("apps", "restored").then_some(()));
+    let bound = bed.wait_until("the restored claim", 60 * MINUTE, |bed| {
+        bed.is_claim_bound("apps", "restored").then_some(())
+    });
     assert!(bound.is_ok(), "{}", dump(&bed));
     let volume = bed.bound_volume("apps", "restored").expect("it is bound");
     let report = testbed::oracle::restore::judge(&volume, &held, testbed::oracle::restore::Carries::kopia());
@@ -98,7 +108,8 @@ fn a_backup_is_made_and_restores_to_what_the_volume_held() {
 
 /// FNV-1a: stable across processes and builds, unlike the standard library's hasher.
 fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[test]

@@ -21,7 +21,8 @@ fn claim(name: &str) -> Value {
 
 fn filled_by(name: &str) -> Value {
     let mut claim = claim(name);
-    claim["spec"]["dataSourceRef"] = json!({"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "app-dst"});
+    claim["spec"]["dataSourceRef"] =
+        json!({"apiGroup": "volsync.backube", "kind": "ReplicationDestination", "name": "app-dst"});
     claim
 }
 
@@ -31,7 +32,10 @@ fn apply(bed: &mut Bed, object: &Value) {
 
 fn tag(bed: &mut Bed, kind: &str, name: &str, tag: &str) -> bool {
     bed.patch(kind, "apps", name, &json!({"spec": {"trigger": {"manual": tag}}})).expect("a tag");
-    bed.wait_until(tag, 90 * MINUTE, |bed| (bed.field(kind, "apps", name, "/status/lastManualSync") == tag).then_some(())).is_ok()
+    bed.wait_until(tag, 90 * MINUTE, |bed| {
+        (bed.field(kind, "apps", name, "/status/lastManualSync") == tag).then_some(())
+    })
+    .is_ok()
 }
 
 /// What an operator's oracles have to say about a restored claim.
@@ -52,8 +56,13 @@ fn story(subject: Subject) -> Vec<String> {
     let mut bed = Bed::start(Options { subject, ..Options::default() });
     bed.make_bucket("minio:9000", "backups");
     bed.ensure_namespace("apps");
-    bed.patch("Namespace", "", "apps", &json!({"metadata": {"annotations": {"volsync.backube/privileged-movers": "true"}}}))
-        .expect("annotated");
+    bed.patch(
+        "Namespace",
+        "",
+        "apps",
+        &json!({"metadata": {"annotations": {"volsync.backube/privileged-movers": "true"}}}),
+    )
+    .expect("annotated");
     let secret = |password: &str| {
         json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "repo", "namespace": "apps"},
@@ -92,7 +101,8 @@ fn story(subject: Subject) -> Vec<String> {
     );
     tag(&mut bed, "ReplicationDestination", "app-dst", "first");
     found.extend(compare(&mut bed, "restored-first"));
-    bed.change_claim("apps", "data", &ChangeSpec { seed: 3, changed: 4, added: 1, removed: 0 }).expect("changed");
+    bed.change_claim("apps", "data", &ChangeSpec { seed: 3, changed: 4, added: 1, removed: 0 })
+        .expect("changed");
     tag(&mut bed, "ReplicationSource", "app", "two");
     tag(&mut bed, "ReplicationDestination", "app-dst", "second");
     found.extend(compare(&mut bed, "restored-second"));

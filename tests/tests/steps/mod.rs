@@ -4,7 +4,11 @@
 //! (sentence to step), one call ([`Stage::play`]). There is nothing to write here for a new phrase; a step
 //! definition that acted by itself would be a second meaning of the same words.
 
-use cucumber::{World, codegen::LocalBoxFuture, step::{Collection, Context}};
+use cucumber::{
+    World,
+    codegen::LocalBoxFuture,
+    step::{Collection, Context},
+};
 use runner::{drive::Stage, feature};
 use scenario::phrase::{self, Keyword};
 

@@ -70,10 +70,7 @@ fn settle_schema(schema: &mut Value) {
     }
     if object.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
         object.remove("type");
-        object.insert(
-            "anyOf".into(),
-            serde_json::json!([{"type": "integer"}, {"type": "string"}]),
-        );
+        object.insert("anyOf".into(), serde_json::json!([{"type": "integer"}, {"type": "string"}]));
         object.insert("pattern".into(), QUANTITY_PATTERN.into());
         shorten(object);
         return;

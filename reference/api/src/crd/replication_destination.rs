@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::replication_source::IDENTITY_PATTERN;
 use super::{
-    CacheOptions, CustomCa, External, MoverConfig, OtherMovers, PolicyConfig, SyncStatus, Trigger, VolumeOptions,
+    CacheOptions, CustomCa, External, MoverConfig, OtherMovers, PolicyConfig, SyncStatus, Trigger,
+    VolumeOptions,
 };
 
 /// What a ReplicationDestination asks for.
@@ -167,10 +168,18 @@ pub struct KopiaDestinationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_identities: Option<Vec<AvailableIdentity>>,
     /// Metadata cache limit of the last successful Job.
-    #[serde(default, rename = "lastConfiguredMetadataCacheSizeLimitMB", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "lastConfiguredMetadataCacheSizeLimitMB",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub last_configured_metadata_cache_size_limit_mb: Option<i32>,
     /// Content cache limit of the last successful Job.
-    #[serde(default, rename = "lastConfiguredContentCacheSizeLimitMB", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "lastConfiguredContentCacheSizeLimitMB",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub last_configured_content_cache_size_limit_mb: Option<i32>,
     /// Unique id of the repository that was restored from (ours; safe profile).
     #[serde(default, rename = "repositoryID", skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CacheOptions, CustomCa, External, MoverConfig, OtherMovers, PolicyConfig, SyncStatus, Trigger, VolumeOptions,
+    CacheOptions, CustomCa, External, MoverConfig, OtherMovers, PolicyConfig, SyncStatus, Trigger,
+    VolumeOptions,
 };
 
 /// The pattern of user and host names of a Kopia identity.
@@ -168,10 +169,18 @@ pub struct KopiaSourceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kopia_maintenance: Option<String>,
     /// Metadata cache limit of the last successful Job.
-    #[serde(default, rename = "lastConfiguredMetadataCacheSizeLimitMB", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "lastConfiguredMetadataCacheSizeLimitMB",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub last_configured_metadata_cache_size_limit_mb: Option<i32>,
     /// Content cache limit of the last successful Job.
-    #[serde(default, rename = "lastConfiguredContentCacheSizeLimitMB", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "lastConfiguredContentCacheSizeLimitMB",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub last_configured_content_cache_size_limit_mb: Option<i32>,
     /// Unique id of the repository that backups went to (ours; safe profile).
     #[serde(default, rename = "repositoryID", skip_serializing_if = "Option::is_none")]

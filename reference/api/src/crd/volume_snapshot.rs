@@ -24,7 +24,10 @@ use serde::{Deserialize, Serialize};
     status = "VolumeSnapshotStatus",
     derive = "PartialEq",
     doc = "VolumeSnapshot is a user's request for a point-in-time snapshot of a volume",
-    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-csi/external-snapshotter/pull/814"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "https://github.com/kubernetes-csi/external-snapshotter/pull/814"
+    ),
     printcolumn = r#"{"name":"ReadyToUse","type":"boolean","jsonPath":".status.readyToUse"}"#,
     printcolumn = r#"{"name":"SourcePVC","type":"string","jsonPath":".spec.source.persistentVolumeClaimName"}"#,
     printcolumn = r#"{"name":"SnapshotClass","type":"string","jsonPath":".spec.volumeSnapshotClassName"}"#,
@@ -118,7 +121,10 @@ impl JsonSchema for DeletionPolicy {
     status = "VolumeSnapshotContentStatus",
     derive = "PartialEq",
     doc = "VolumeSnapshotContent is a snapshot in the storage system",
-    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-csi/external-snapshotter/pull/814"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "https://github.com/kubernetes-csi/external-snapshotter/pull/814"
+    ),
     printcolumn = r#"{"name":"ReadyToUse","type":"boolean","jsonPath":".status.readyToUse"}"#,
     printcolumn = r#"{"name":"DeletionPolicy","type":"string","jsonPath":".spec.deletionPolicy"}"#,
     printcolumn = r#"{"name":"Driver","type":"string","jsonPath":".spec.driver"}"#,
@@ -187,7 +193,10 @@ pub struct VolumeSnapshotContentStatus {
     no_spec,
     derive = "PartialEq",
     doc = "VolumeSnapshotClass says how snapshots are made",
-    annotation("api-approved.kubernetes.io", "https://github.com/kubernetes-csi/external-snapshotter/pull/814"),
+    annotation(
+        "api-approved.kubernetes.io",
+        "https://github.com/kubernetes-csi/external-snapshotter/pull/814"
+    ),
     printcolumn = r#"{"name":"Driver","type":"string","jsonPath":".driver"}"#,
     printcolumn = r#"{"name":"DeletionPolicy","type":"string","jsonPath":".deletionPolicy"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#

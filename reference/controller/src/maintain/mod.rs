@@ -76,7 +76,11 @@ pub async fn reconcile(known: Arc<KopiaMaintenance>, context: Arc<Context>) -> R
             recorder: &context.maintenance_recorder,
             metrics: &context.metrics,
             measured: None,
-            known_status: observed.maintenance.status.as_ref().and_then(|status| serde_json::to_value(status).ok()),
+            known_status: observed
+                .maintenance
+                .status
+                .as_ref()
+                .and_then(|status| serde_json::to_value(status).ok()),
             now,
         };
         let next = hands.carry_out(plan::plan(&observed, now)).await?;
@@ -88,7 +92,12 @@ pub async fn reconcile(known: Arc<KopiaMaintenance>, context: Arc<Context>) -> R
             f64::from(failures.unwrap_or_default()),
         );
         let is_foreign = plan::foreign_owner(&observed.pods).is_some();
-        context.metrics.maintenance("firedrill_maintenance_owner_foreign", &namespace, &name, f64::from(is_foreign));
+        context.metrics.maintenance(
+            "firedrill_maintenance_owner_foreign",
+            &namespace,
+            &name,
+            f64::from(is_foreign),
+        );
         if !next.again {
             context.succeeded(&key);
             return Ok(next.after.map_or_else(Action::await_change, Action::requeue));
@@ -118,7 +127,8 @@ async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Optio
         maintenance,
     };
     let marked = ListParams::default().labels(&format!("{}={name}", keys::MAINTENANCE_NAME));
-    observed.jobs = oldest_first(Api::<Job>::namespaced(client.clone(), namespace).list(&marked).await?.items);
+    observed.jobs =
+        oldest_first(Api::<Job>::namespaced(client.clone(), namespace).list(&marked).await?.items);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     let secret_name = observed.maintenance.spec.repository.repository.clone();

@@ -10,8 +10,9 @@ use contract::environment as env;
 use contract::pod as paths;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, Job, JobSpec, JobTemplateSpec};
 use k8s_openapi::api::core::v1::{
-    Container, EnvFromSource, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec,
-    PodTemplateSpec, SecretEnvSource, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+    Container, EnvFromSource, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext,
+    PodSpec, PodTemplateSpec, SecretEnvSource, SecurityContext, Volume, VolumeMount,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -72,10 +73,10 @@ pub fn cron_job(observed: &Observed, failures: i32) -> CronJob {
     let (mut volumes, mut mounts) =
         (vec![empty_directory(paths::VOLUME_MAINTENANCE_TMP, None, None)], vec![mount("tmp", paths::TMP)]);
     with_volumes(observed, &mut volumes, &mut mounts);
-    let context = spec.container_security_context.clone().unwrap_or_else(|| SecurityContext {
-        run_as_non_root: Some(true),
-        ..security_context(false)
-    });
+    let context = spec
+        .container_security_context
+        .clone()
+        .unwrap_or_else(|| SecurityContext { run_as_non_root: Some(true), ..security_context(false) });
     let pod = PodSpec {
         affinity: spec.affinity.clone(),
         containers: vec![container(observed, mounts, context)],
@@ -236,7 +237,8 @@ fn with_volumes(observed: &Observed, volumes: &mut Vec<Volume>, mounts: &mut Vec
 
 fn container(observed: &Observed, mounts: Vec<VolumeMount>, context: SecurityContext) -> Container {
     let spec = &observed.maintenance.spec;
-    let literal = |name: &str, value: &str| EnvVar { name: name.into(), value: Some(value.into()), value_from: None };
+    let literal =
+        |name: &str, value: &str| EnvVar { name: name.into(), value: Some(value.into()), value_from: None };
     let mut variables = vec![
         literal(env::DIRECTION, paths::DIRECTION_MAINTENANCE),
         literal(env::DATA_DIR, paths::DATA_BACKUP),
@@ -260,7 +262,9 @@ fn container(observed: &Observed, mounts: Vec<VolumeMount>, context: SecurityCon
         if let Some(id) = &observed.known_repository {
             variables.push(literal(env::safe::KOPIA_EXPECTED_UNIQUE_ID, id));
         }
-        if let Some(from) = observed.maintenance.annotations().get(keys::TAKE_OWNERSHIP).filter(|from| !from.is_empty()) {
+        if let Some(from) =
+            observed.maintenance.annotations().get(keys::TAKE_OWNERSHIP).filter(|from| !from.is_empty())
+        {
             variables.push(literal(env::safe::KOPIA_MAINTENANCE_TAKEOVER_FROM, from));
         }
     }

@@ -35,7 +35,12 @@ const FAILURE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// Plans one step.
 pub fn plan(observed: &Observed, now: Timestamp) -> Vec<Act> {
-    let mut turn = Turn { observed, now, status: observed.maintenance.status.clone().unwrap_or_default(), acts: Vec::new() };
+    let mut turn = Turn {
+        observed,
+        now,
+        status: observed.maintenance.status.clone().unwrap_or_default(),
+        acts: Vec::new(),
+    };
     let metadata = &observed.maintenance.metadata;
     let is_leaving = metadata.deletion_timestamp.is_some();
     if is_leaving && !observed.is_original {
@@ -146,7 +151,8 @@ impl Turn<'_> {
         if wanted != Some("true") {
             return;
         }
-        self.acts.push(patch(self.observed, json!({"metadata": {"annotations": {keys::RESET_FAILURES: null}}})));
+        self.acts
+            .push(patch(self.observed, json!({"metadata": {"annotations": {keys::RESET_FAILURES: null}}})));
         self.acts.push(Act::normal("FailuresReset", "Maintenance failure counter has been reset"));
         // MAN-7: the original's update overwrites the counter that it has just zeroed.
         if !self.observed.is_original {
@@ -197,7 +203,12 @@ impl Turn<'_> {
         self.drop_cron_job();
         self.say("Ready", false, "MaintenanceDisabled", "Maintenance is disabled");
         self.say("Progressing", false, "MaintenanceDisabled", "Maintenance is disabled");
-        if self.status.conditions.as_ref().is_none_or(|all| all.iter().all(|one| one.type_ != "MaintenanceHealthy")) {
+        if self
+            .status
+            .conditions
+            .as_ref()
+            .is_none_or(|all| all.iter().all(|one| one.type_ != "MaintenanceHealthy"))
+        {
             self.healthy();
         }
         self.end(Vec::new())
@@ -272,7 +283,10 @@ impl Turn<'_> {
             self.tell_trouble(schedule.as_ref());
         }
         // What a failing pod says has to be read before its Job ends and takes it along.
-        let is_running = observed.jobs.iter().any(|job| !["Complete", "Failed"].iter().any(|end| crate::plan::run::is(job, end)));
+        let is_running = observed
+            .jobs
+            .iter()
+            .any(|job| !["Complete", "Failed"].iter().any(|end| crate::plan::run::is(job, end)));
         let interval = if is_running && !observed.is_original { MANUAL_INTERVAL } else { INTERVAL };
         self.end(vec![Act::Requeue(interval)])
     }
@@ -306,9 +320,11 @@ impl Turn<'_> {
             .map(|time| time.0);
         let failed = |since: Option<Timestamp>| {
             let jobs = observed.jobs.iter().filter(|job| !Self::is_manual(job));
-            jobs.filter(|job| failed_at(job).is_some_and(|at| {
-                self.now.duration_since(at) <= FAILURE_WINDOW && since.is_none_or(|since| at > since)
-            }))
+            jobs.filter(|job| {
+                failed_at(job).is_some_and(|at| {
+                    self.now.duration_since(at) <= FAILURE_WINDOW && since.is_none_or(|since| at > since)
+                })
+            })
             .count()
         };
         let count = if observed.is_original {
@@ -319,7 +335,11 @@ impl Turn<'_> {
         let before = self.status.maintenance_failures.unwrap_or_default();
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         // History limits remove failed Jobs: without a success the count never falls.
-        let count = if last_success.is_none() || (!observed.is_original && count > 0) { count.max(before) } else { count };
+        let count = if last_success.is_none() || (!observed.is_original && count > 0) {
+            count.max(before)
+        } else {
+            count
+        };
         self.status.maintenance_failures = (count > 0).then_some(count);
     }
 
@@ -327,7 +347,8 @@ impl Turn<'_> {
     fn tell_trouble(&mut self, schedule: Option<&Schedule>) {
         let observed = self.observed;
         let since = self.status.last_maintenance_time.as_ref().map(|time| time.0);
-        let since = since.or_else(|| observed.maintenance.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        let since =
+            since.or_else(|| observed.maintenance.metadata.creation_timestamp.as_ref().map(|time| time.0));
         // The pods of a Job that failed for good are gone: what they said holds until a run succeeds.
         let before = observed.maintenance.status.as_ref();
         let known = before.filter(|before| before.last_maintenance_time == self.status.last_maintenance_time);
@@ -351,12 +372,16 @@ impl Turn<'_> {
             ),
             (None, Some(window)) => (
                 "MaintenanceMissed",
-                format!("no maintenance has succeeded since the window of {}", window.strftime("%Y-%m-%dT%H:%M:%SZ")),
+                format!(
+                    "no maintenance has succeeded since the window of {}",
+                    window.strftime("%Y-%m-%dT%H:%M:%SZ")
+                ),
             ),
             (None, None) => return,
         };
         let known = observed.maintenance.status.as_ref().and_then(|status| {
-            condition::find(status.conditions.as_ref(), "MaintenanceHealthy").map(|known| known.message.clone())
+            condition::find(status.conditions.as_ref(), "MaintenanceHealthy")
+                .map(|known| known.message.clone())
         });
         if known.as_ref() != Some(&message) {
             self.acts.push(Act::warning(reason, message.clone()));
@@ -386,10 +411,15 @@ impl Turn<'_> {
             if !observed.has_secret {
                 let secret = &observed.maintenance.spec.repository.repository;
                 let cause = format!("repository secret {secret} not found in namespace {namespace}");
-                self.acts.push(Act::warning("JobCreationFailed", format!("Failed to create maintenance Job: {cause}")));
+                self.acts.push(Act::warning(
+                    "JobCreationFailed",
+                    format!("Failed to create maintenance Job: {cause}"),
+                ));
                 return self.manual_done(Some(cause));
             }
-            if let (Some(claim), false) = (objects::own_cache(&observed.maintenance), observed.has_cache_claim) {
+            if let (Some(claim), false) =
+                (objects::own_cache(&observed.maintenance), observed.has_cache_claim)
+            {
                 self.acts.push(Act::create(claim));
             }
             self.acts.push(Act::create(objects::manual_job(observed, tag)));
@@ -480,7 +510,8 @@ fn update(
     let container = "/jobTemplate/spec/template/spec/containers/0";
     if is_original {
         for field in ["env", "envFrom"] {
-            let theirs = known.pointer(container).map(|container| container[field].clone()).unwrap_or_default();
+            let theirs =
+                known.pointer(container).map(|container| container[field].clone()).unwrap_or_default();
             if let Some(ours) = wanted.pointer_mut(container) {
                 ours[field] = theirs;
             }
@@ -497,7 +528,8 @@ fn covers(known: &Value, wanted: &Value) -> bool {
             wanted.iter().all(|(key, value)| covers(known.get(key).unwrap_or(&Value::Null), value))
         }
         (Value::Array(known), Value::Array(wanted)) => {
-            known.len() == wanted.len() && known.iter().zip(wanted).all(|(known, wanted)| covers(known, wanted))
+            known.len() == wanted.len()
+                && known.iter().zip(wanted).all(|(known, wanted)| covers(known, wanted))
         }
         (Value::Null, Value::Object(wanted)) => wanted.is_empty(),
         (Value::Null, Value::Array(wanted)) => wanted.is_empty(),

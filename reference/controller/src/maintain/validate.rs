@@ -35,7 +35,11 @@ pub enum Error {
 /// The schedule in force.
 pub fn schedule_text(spec: &KopiaMaintenanceSpec) -> &str {
     let wanted = spec.trigger.as_ref().and_then(|trigger| trigger.schedule.as_deref());
-    wanted.filter(|text| !text.is_empty()).unwrap_or(if spec.schedule.is_empty() { "0 2 * * *" } else { &spec.schedule })
+    wanted.filter(|text| !text.is_empty()).unwrap_or(if spec.schedule.is_empty() {
+        "0 2 * * *"
+    } else {
+        &spec.schedule
+    })
 }
 
 /// The manual tag, if one is set.
@@ -48,7 +52,8 @@ pub fn check(spec: &KopiaMaintenanceSpec) -> Result<(), Error> {
     if spec.repository.repository.is_empty() {
         return Err(Error::Repository);
     }
-    let triggered = spec.trigger.as_ref().and_then(|trigger| trigger.schedule.as_deref()).filter(|text| !text.is_empty());
+    let triggered =
+        spec.trigger.as_ref().and_then(|trigger| trigger.schedule.as_deref()).filter(|text| !text.is_empty());
     if triggered.is_some() && manual_tag(spec).is_some() {
         return Err(Error::TwoTriggers);
     }
@@ -83,8 +88,10 @@ fn resources(spec: &KopiaMaintenanceSpec) -> Result<(), String> {
     let none = BTreeMap::new();
     let (limits, requests) =
         (resources.limits.as_ref().unwrap_or(&none), resources.requests.as_ref().unwrap_or(&none));
-    let known = |name: &str| matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
-    let (memory_limit, cpu_limit) = (limits.get("memory").and_then(bytes), limits.get("cpu").and_then(millis));
+    let known =
+        |name: &str| matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
+    let (memory_limit, cpu_limit) =
+        (limits.get("memory").and_then(bytes), limits.get("cpu").and_then(millis));
     if memory_limit.is_some_and(|limit| limit <= 0) {
         return Err("memory limit must be positive".into());
     }
@@ -150,7 +157,8 @@ mod tests {
             json!({"schedule": "1 2"}),
             "invalid cron schedule format: expected exactly 5 fields, found 2: [1 2]",
         );
-        let resources = |limits: Value, requests: Value| json!({"resources": {"limits": limits, "requests": requests}});
+        let resources =
+            |limits: Value, requests: Value| json!({"resources": {"limits": limits, "requests": requests}});
         check_spec(
             resources(json!({"memory": "101Gi"}), json!({})),
             "invalid resource requirements: memory limit exceeds maximum allowed (100Gi)",
@@ -167,10 +175,14 @@ mod tests {
 
     #[test]
     fn schedules_have_an_order() {
-        let of = |value: Value| -> KopiaMaintenanceSpec { serde_json::from_value(value).expect("a specification") };
+        let of = |value: Value| -> KopiaMaintenanceSpec {
+            serde_json::from_value(value).expect("a specification")
+        };
         let plain = of(json!({"repository": {"repository": "r"}}));
         assert_eq!(schedule_text(&plain), "0 2 * * *");
-        let both = of(json!({"repository": {"repository": "r"}, "schedule": "1 1 * * *", "trigger": {"schedule": "2 2 * * *"}}));
+        let both = of(
+            json!({"repository": {"repository": "r"}, "schedule": "1 1 * * *", "trigger": {"schedule": "2 2 * * *"}}),
+        );
         assert_eq!(schedule_text(&both), "2 2 * * *");
     }
 }

@@ -54,7 +54,8 @@ pub fn gate(claim: &PersistentVolumeClaim, now: Timestamp) -> Gate {
     {
         let mut acts = Vec::new();
         if known.get(keys::LATEST_COPY_STATUS).map(String::as_str) != Some("InProgress") {
-            let status = json!({keys::LATEST_COPY_STATUS: "InProgress", keys::LATEST_COPY_WAITING_SINCE: null});
+            let status =
+                json!({keys::LATEST_COPY_STATUS: "InProgress", keys::LATEST_COPY_WAITING_SINCE: null});
             acts.push(patch(claim, &status));
             acts.push(Act::normal(
                 "SrcPVCCopyTriggerReceived",
@@ -118,7 +119,9 @@ mod tests {
         claim
     }
     fn reasons(acts: &[Act]) -> Vec<&'static str> {
-        acts.iter().filter_map(|act| if let Act::Event { reason, .. } = act { Some(*reason) } else { None }).collect()
+        acts.iter()
+            .filter_map(|act| if let Act::Event { reason, .. } = act { Some(*reason) } else { None })
+            .collect()
     }
 
     #[test]

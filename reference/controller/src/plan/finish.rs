@@ -26,7 +26,12 @@ use crate::plan::{POLL_INTERVAL, Turn, known, pod, run};
 use crate::subject::Role;
 
 /// Plans after a Job that completed.
-pub fn succeeded(mut turn: Turn<'_>, job: &Job, mode: &Result<Mode, cron::Error>, interval: Duration) -> Vec<Act> {
+pub fn succeeded(
+    mut turn: Turn<'_>,
+    job: &Job,
+    mode: &Result<Mode, cron::Error>,
+    interval: Duration,
+) -> Vec<Act> {
     let observed = turn.observed;
     if let Some(sync) = turn.status.sync_mut() {
         sync.latest_mover_status = Some(LatestMoverStatus {
@@ -54,7 +59,8 @@ pub fn succeeded(mut turn: Turn<'_>, job: &Job, mode: &Result<Mode, cron::Error>
         Ok(CopyMethod::Snapshot) => image(turn, mode, interval),
         Ok(_) => {
             let name = volume::destination_claim(&observed.subject);
-            let image = ImageReference { api_group: String::new(), kind: "PersistentVolumeClaim".into(), name };
+            let image =
+                ImageReference { api_group: String::new(), kind: "PersistentVolumeClaim".into(), name };
             offer(&mut turn, image);
             turn.complete(mode)
         }
@@ -130,7 +136,9 @@ fn believe(turn: &mut Turn<'_>) -> Result<(), String> {
             }
             let claim = if let Ending::NothingRestored { reason } = ending {
                 let why = match reason {
-                    NothingReason::FirstDeployment => "nothing like it is in the repository: first deployment",
+                    NothingReason::FirstDeployment => {
+                        "nothing like it is in the repository: first deployment"
+                    }
                     NothingReason::NothingFound => "no snapshot was found",
                 };
                 let message = format!("nothing restored for {identity}: {why}; the volume is empty");
@@ -174,7 +182,8 @@ fn image(mut turn: Turn<'_>, mode: &Result<Mode, cron::Error>, interval: Duratio
     let Some(claim) = &observed.claim else {
         return turn.fail(Obstacle::not_found("PersistentVolumeClaim", claim_name));
     };
-    let annotated = claim.metadata.annotations.as_ref().and_then(|annotations| annotations.get(keys::SNAPNAME)).cloned();
+    let annotated =
+        claim.metadata.annotations.as_ref().and_then(|annotations| annotations.get(keys::SNAPNAME)).cloned();
     let name = annotated.clone().unwrap_or_else(|| names::image(&claim_name, turn.now));
     if annotated.is_none() {
         let patch = json!({"metadata": {"annotations": {keys::SNAPNAME: name}}});
@@ -200,9 +209,16 @@ fn image(mut turn: Turn<'_>, mode: &Result<Mode, cron::Error>, interval: Duratio
         && !has_label(old, keys::DO_NOT_DELETE)
     {
         let patch = json!({"metadata": {"labels": {keys::CLEANUP: observed.subject.uid()}}});
-        turn.act(Act::Patch { kind: Kind::Snapshot, name: old.metadata.name.clone().unwrap_or_default(), patch });
+        turn.act(Act::Patch {
+            kind: Kind::Snapshot,
+            name: old.metadata.name.clone().unwrap_or_default(),
+            patch,
+        });
     }
-    offer(&mut turn, ImageReference { api_group: keys::SNAPSHOT_GROUP.into(), kind: "VolumeSnapshot".into(), name });
+    offer(
+        &mut turn,
+        ImageReference { api_group: keys::SNAPSHOT_GROUP.into(), kind: "VolumeSnapshot".into(), name },
+    );
     turn.complete(mode)
 }
 
@@ -255,7 +271,11 @@ fn removals(turn: &Turn<'_>) -> Vec<Act> {
     let mut acts = Vec::new();
     if subject.role() == Role::Destination
         && let Some(claim) = &observed.claim
-        && claim.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(keys::SNAPNAME))
+        && claim
+            .metadata
+            .annotations
+            .as_ref()
+            .is_some_and(|annotations| annotations.contains_key(keys::SNAPNAME))
     {
         let patch = json!({"metadata": {"annotations": {keys::SNAPNAME: null}}});
         acts.push(Act::Patch { kind: Kind::Claim, name: volume::destination_claim(subject), patch });

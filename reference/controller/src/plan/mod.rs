@@ -178,7 +178,9 @@ impl<'a> Turn<'a> {
     pub fn tell_overdue(&mut self, mode: &Result<Mode, cron::Error>) -> Duration {
         let sync = self.observed.subject.sync();
         let deadline = mode.as_ref().ok().and_then(|mode| mode.deadline(&sync));
-        let (Some(deadline), false) = (deadline, self.observed.is_original()) else { return PROGRESS_INTERVAL };
+        let (Some(deadline), false) = (deadline, self.observed.is_original()) else {
+            return PROGRESS_INTERVAL;
+        };
         let left = deadline.duration_since(self.now);
         if left.is_positive() || left.is_zero() {
             let left = Duration::try_from(left + SignedDuration::from_millis(1)).unwrap_or(PROGRESS_INTERVAL);

@@ -11,8 +11,8 @@ use contract::pod as paths;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
-    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, SecretKeySelector,
-    SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
+    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, SecretKeySelector, SecretVolumeSource,
+    SecurityContext, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -88,7 +88,11 @@ pub fn job(observed: &Observed, parts: &Parts<'_>) -> Result<Job, Obstacle> {
             backoff_limit: Some(BACKOFF_LIMIT),
             parallelism: Some(1),
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { name: Some(name), labels: Some(pod_labels), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta {
+                    name: Some(name),
+                    labels: Some(pod_labels),
+                    ..ObjectMeta::default()
+                }),
                 spec: Some(PodSpec {
                     affinity: mover.mover_affinity.clone(),
                     containers: vec![container],
@@ -215,8 +219,13 @@ fn volumes(observed: &Observed, parts: &Parts<'_>) -> (Vec<Volume>, Vec<VolumeMo
     }
     let items = credential_items(observed);
     if !items.is_empty() {
-        let volume =
-            held(paths::VOLUME_CREDENTIALS, Some(parts.repository.to_owned()), None, Some(items), Some(0o400));
+        let volume = held(
+            paths::VOLUME_CREDENTIALS,
+            Some(parts.repository.to_owned()),
+            None,
+            Some(items),
+            Some(0o400),
+        );
         all.push((volume, read_only(paths::VOLUME_CREDENTIALS, paths::CREDENTIALS)));
     }
     all.extend(mover_volumes(&subject.mover().mover_volumes.unwrap_or_default()));
@@ -369,10 +378,14 @@ fn late_variables(observed: &Observed, mut table: Environment) -> Environment {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         table = table.optional(env::KOPIA_STRUCTURED_REPOSITORY_CONFIG, given(&config.repository_config));
         if given(&config.secret_name).is_some() || given(&config.config_map_name).is_some() {
-            let file = |text: &Option<String>, default: &str| given(text).unwrap_or_else(|| default.to_owned());
+            let file =
+                |text: &Option<String>, default: &str| given(text).unwrap_or_else(|| default.to_owned());
             table = table
                 .literal(env::KOPIA_CONFIG_PATH, paths::POLICY)
-                .literal(env::KOPIA_GLOBAL_POLICY_FILE, file(&config.global_policy_filename, "global-policy.json"))
+                .literal(
+                    env::KOPIA_GLOBAL_POLICY_FILE,
+                    file(&config.global_policy_filename, "global-policy.json"),
+                )
                 .literal(
                     env::KOPIA_REPOSITORY_CONFIG_FILE,
                     file(&config.repository_config_filename, "repository.config"),

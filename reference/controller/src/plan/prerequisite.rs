@@ -21,7 +21,11 @@ const POLICY_BYTES_MAX: usize = 1 << 20;
 pub fn account(observed: &Observed, acts: &mut Vec<Act>) -> Result<String, Obstacle> {
     let subject = &observed.subject;
     if let Some(given) = subject.mover().mover_service_account.filter(|name| !name.is_empty()) {
-        return if observed.account.is_some() { Ok(given) } else { Err(Obstacle::not_found("ServiceAccount", given)) };
+        return if observed.account.is_some() {
+            Ok(given)
+        } else {
+            Err(Obstacle::not_found("ServiceAccount", given))
+        };
     }
     let name = names::account(subject.role(), subject.name());
     let metadata = ObjectMeta {
@@ -116,7 +120,10 @@ pub fn check(observed: &Observed, repository: &str) -> Result<(), Obstacle> {
 /// Checks that a holder has keys: too few are told as a list, a missing one by name.
 fn fields(holder: &'static str, keys: &BTreeSet<String>, wanted: &[&str]) -> Result<(), Obstacle> {
     if keys.len() < wanted.len() {
-        return Err(Obstacle::Fields { holder, fields: wanted.iter().map(|field| (*field).to_owned()).collect() });
+        return Err(Obstacle::Fields {
+            holder,
+            fields: wanted.iter().map(|field| (*field).to_owned()).collect(),
+        });
     }
     match wanted.iter().find(|field| !keys.contains(**field)) {
         Some(field) => Err(Obstacle::Field { holder, field: (*field).to_owned() }),

@@ -47,9 +47,10 @@ pub fn synchronize(mut turn: Turn<'_>, mode: &Result<Mode, cron::Error>) -> Vec<
     };
     match &observed.job {
         None => create(turn, wanted, interval),
-        Some(job) if job.metadata.deletion_timestamp.is_some() => {
-            turn.wait(detail(observed.is_original(), "waiting for the earlier mover Job to be deleted"), POLL_INTERVAL)
-        }
+        Some(job) if job.metadata.deletion_timestamp.is_some() => turn.wait(
+            detail(observed.is_original(), "waiting for the earlier mover Job to be deleted"),
+            POLL_INTERVAL,
+        ),
         Some(job) => {
             let is_settled = is(job, "Complete") || is(job, "Failed");
             let is_changed = !template::is_same(&wanted, job) && (observed.is_original() || !is_settled);
@@ -105,7 +106,8 @@ fn prepare(turn: &mut Turn<'_>) -> Result<Job, Stop> {
 
 fn stopped(mut turn: Turn<'_>, stop: Stop, interval: Duration) -> Vec<Act> {
     let observed = turn.observed;
-    if let (Some(claim), true) = (&observed.claim, observed.copy_snapshot.is_none() && observed.copy_claim.is_none())
+    if let (Some(claim), true) =
+        (&observed.claim, observed.copy_snapshot.is_none() && observed.copy_claim.is_none())
         && let copy_trigger::Gate::Wait { timed_out: true, .. } = copy_trigger::gate(claim, turn.now)
         && observed.subject.role() == Role::Source
         && matches!(observed.subject.volume().copy_method, Some(CopyMethod::Snapshot | CopyMethod::Clone))
@@ -173,9 +175,11 @@ fn create(mut turn: Turn<'_>, wanted: Job, interval: Duration) -> Vec<Act> {
     }
     turn.act(Act::create(wanted));
     // What went wrong before stays in sight while the next attempt runs.
-    let failed = observed.subject.sync().latest_mover_status.is_some_and(|last| {
-        last.result == Some(MoverResult::Failed) && !observed.is_original()
-    });
+    let failed = observed
+        .subject
+        .sync()
+        .latest_mover_status
+        .is_some_and(|last| last.result == Some(MoverResult::Failed) && !observed.is_original());
     let claim = if failed {
         Claim::in_progress_with("the last mover Job failed, a new one was started")
     } else {
@@ -266,7 +270,8 @@ fn progress(mut turn: Turn<'_>, job: &Job, mode: &Result<Mode, cron::Error>, int
         return turn.wait(claim, interval);
     }
     let attempts = pod::BACKOFF_LIMIT + 1;
-    let last = last_failure(&observed.pods).map_or_else(String::new, |text| format!(", the last with {text}"));
+    let last =
+        last_failure(&observed.pods).map_or_else(String::new, |text| format!(", the last with {text}"));
     let text = format!("{losses} of {attempts} attempts of the mover failed{last}");
     turn.wait(Claim::in_progress_with(&text), interval)
 }
@@ -299,7 +304,8 @@ fn failed(mut turn: Turn<'_>, job: &Job) -> Vec<Act> {
     let claim = if observed.is_original() {
         Claim::in_progress()
     } else {
-        let last = last_failure(&observed.pods).map_or_else(String::new, |text| format!(", the last attempt with {text}"));
+        let last = last_failure(&observed.pods)
+            .map_or_else(String::new, |text| format!(", the last attempt with {text}"));
         Claim::in_progress_with(&format!("the mover Job failed{last}"))
     };
     turn.wait(claim, POLL_INTERVAL)
@@ -307,7 +313,8 @@ fn failed(mut turn: Turn<'_>, job: &Job) -> Vec<Act> {
 
 /// Says how the newest failed pod ended: its exit code and the mover's own words.
 fn last_failure(pods: &[Pod]) -> Option<String> {
-    let (code, message) = pods.iter().rev().filter(|pod| phase_of(pod) == Some("Failed")).find_map(termination)?;
+    let (code, message) =
+        pods.iter().rev().filter(|pod| phase_of(pod) == Some("Failed")).find_map(termination)?;
     let words = message
         .as_deref()
         .and_then(Outcome::from_termination_message)
@@ -326,8 +333,10 @@ pub fn phase_of(pod: &Pod) -> Option<&str> {
 /// Exit code and termination message of a mover's container.
 pub fn termination(pod: &Pod) -> Option<(i32, Option<String>)> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let container =
-        statuses.iter().find(|status| status.name == contract::pod::CONTAINER).or_else(|| statuses.first())?;
+    let container = statuses
+        .iter()
+        .find(|status| status.name == contract::pod::CONTAINER)
+        .or_else(|| statuses.first())?;
     let terminated = container.state.as_ref()?.terminated.as_ref()?;
     Some((terminated.exit_code, terminated.message.clone()))
 }

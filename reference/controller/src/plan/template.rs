@@ -47,9 +47,9 @@ fn is_equal_or_empty(wanted: &Value, actual: &Value) -> bool {
 /// Tells whether everything that is wanted is there; more may be there.
 fn is_within(wanted: &Value, actual: &Value) -> bool {
     match (wanted, actual) {
-        (Value::Object(wanted), Value::Object(actual)) => wanted
-            .iter()
-            .all(|(key, value)| is_empty(value) || actual.get(key).is_some_and(|there| is_within(value, there))),
+        (Value::Object(wanted), Value::Object(actual)) => wanted.iter().all(|(key, value)| {
+            is_empty(value) || actual.get(key).is_some_and(|there| is_within(value, there))
+        }),
         (Value::Array(wanted), Value::Array(actual)) => {
             wanted.iter().all(|value| actual.iter().any(|there| is_within(value, there)))
         }
@@ -102,7 +102,9 @@ mod tests {
     #[test]
     fn what_admission_and_defaulting_add_is_no_difference() {
         check(true, |_| {});
-        check(true, |job| job["spec"]["template"]["spec"]["volumes"][1]["secret"]["defaultMode"] = json!(420));
+        check(true, |job| {
+            job["spec"]["template"]["spec"]["volumes"][1]["secret"]["defaultMode"] = json!(420)
+        });
         check(true, |job| {
             let spec = &mut job["spec"]["template"]["spec"];
             let nfs = json!({"name": "repository", "nfs": {"server": "n", "path": "/"}});
@@ -118,7 +120,9 @@ mod tests {
     #[test]
     fn what_the_manifest_changes_is_a_difference() {
         check(false, |job| job["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = json!("2"));
-        check(false, |job| job["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}}));
+        check(false, |job| {
+            job["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}})
+        });
         check(false, |job| job["spec"]["template"]["spec"]["securityContext"] = json!({"runAsUser": 1}));
         check(false, |job| {
             job["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = json!("d");

@@ -69,7 +69,10 @@ fn request(claim: &PersistentVolumeClaim) -> Option<Quantity> {
 }
 
 fn sized(size: Quantity) -> VolumeResourceRequirements {
-    VolumeResourceRequirements { limits: None, requests: Some(BTreeMap::from([("storage".to_owned(), size)])) }
+    VolumeResourceRequirements {
+        limits: None,
+        requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+    }
 }
 
 fn named(text: Option<&String>) -> Option<String> {
@@ -145,7 +148,12 @@ fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 /// Lets a copy start, or says why not (copy trigger).
-fn gate(observed: &Observed, origin: &PersistentVolumeClaim, now: Timestamp, acts: &mut Vec<Act>) -> Result<(), Stop> {
+fn gate(
+    observed: &Observed,
+    origin: &PersistentVolumeClaim,
+    now: Timestamp,
+    acts: &mut Vec<Act>,
+) -> Result<(), Stop> {
     match copy_trigger::gate(origin, now) {
         Gate::Open => Ok(()),
         Gate::Go(go) => {
@@ -243,7 +251,9 @@ pub fn serves(
                 ),
             ));
         }
-        return Err(not_available(observed, || format!("waiting for VolumeSnapshot/{name} to bind{trouble}")));
+        return Err(not_available(observed, || {
+            format!("waiting for VolumeSnapshot/{name} to bind{trouble}")
+        }));
     }
     let ready = match (observed.is_original(), status.ready_to_use) {
         (true, ready) => !must_be_ready || ready != Some(false),
@@ -252,7 +262,9 @@ pub fn serves(
     if ready {
         return Ok(());
     }
-    Err(not_available(observed, || format!("waiting for VolumeSnapshot/{name} to become ready to use{trouble}")))
+    Err(not_available(observed, || {
+        format!("waiting for VolumeSnapshot/{name} to become ready to use{trouble}")
+    }))
 }
 
 /// Plans the point-in-time claim.
@@ -268,7 +280,8 @@ fn copy_claim(
     let name = names::copy(observed.subject.name());
     if let Some(claim) = &observed.copy_claim {
         if claim.metadata.deletion_timestamp.is_some() && !observed.is_original() {
-            let message = format!("waiting for PersistentVolumeClaim/{name} of an earlier sync to be deleted");
+            let message =
+                format!("waiting for PersistentVolumeClaim/{name} of an earlier sync to be deleted");
             return Err(Stop::Wait(message));
         }
         let cure = if reference.kind == "VolumeSnapshot" {
@@ -318,7 +331,10 @@ fn copy_claim(
 fn unbound(claim: &PersistentVolumeClaim, name: &str, cure: &str, now: Timestamp) -> Option<Act> {
     let age = now.duration_since(claim.metadata.creation_timestamp.as_ref()?.0);
     (!is_bound(claim) && age > CLAIM_PATIENCE).then(|| {
-        Act::warning("PersistentVolumeClaimNotBound", format!("waiting for PersistentVolumeClaim/{name} to bind; {cure}"))
+        Act::warning(
+            "PersistentVolumeClaimNotBound",
+            format!("waiting for PersistentVolumeClaim/{name} to bind; {cure}"),
+        )
     })
 }
 
@@ -402,7 +418,9 @@ fn standing_claim(
         return Ok(());
     };
     if claim.metadata.deletion_timestamp.is_some() && !observed.is_original() {
-        return Err(Stop::Wait(format!("waiting for PersistentVolumeClaim/{name} of an earlier sync to be deleted")));
+        return Err(Stop::Wait(format!(
+            "waiting for PersistentVolumeClaim/{name} of an earlier sync to be deleted"
+        )));
     }
     if request(claim).as_ref().and_then(bytes) != bytes(&wanted.size) {
         let patch = json!({"spec": {"resources": {"requests": {"storage": wanted.size}}}});

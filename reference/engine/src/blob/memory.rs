@@ -65,7 +65,8 @@ impl fmt::Debug for MemoryStore {
 impl Store for MemoryStore {
     async fn get(&self, id: &str, range: Option<Range<u64>>) -> Result<Bytes, Error> {
         let blobs = self.blobs();
-        let (bytes, _) = blobs.get(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "get", id, "no such blob"))?;
+        let (bytes, _) =
+            blobs.get(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "get", id, "no such blob"))?;
         let Some(range) = range else { return Ok(bytes.clone()) };
         if range.start > range.end || range.end > bytes.len() as u64 {
             let detail = format!("range {range:?} reaches beyond its {} bytes", bytes.len());
@@ -91,12 +92,17 @@ impl Store for MemoryStore {
         let blobs = self.blobs();
         let found = blobs.range(prefix.to_owned()..).take_while(|(id, _)| id.starts_with(prefix));
         Ok(found
-            .map(|(id, (bytes, modified))| Metadata { id: id.clone(), length: bytes.len() as u64, modified: *modified })
+            .map(|(id, (bytes, modified))| Metadata {
+                id: id.clone(),
+                length: bytes.len() as u64,
+                modified: *modified,
+            })
             .collect())
     }
     async fn stat(&self, id: &str) -> Result<Metadata, Error> {
         let blobs = self.blobs();
-        let (bytes, modified) = blobs.get(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "stat", id, "no such blob"))?;
+        let (bytes, modified) =
+            blobs.get(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "stat", id, "no such blob"))?;
         Ok(Metadata { id: id.to_owned(), length: bytes.len() as u64, modified: *modified })
     }
     async fn delete(&self, id: &str) -> Result<(), Error> {

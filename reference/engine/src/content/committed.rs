@@ -20,8 +20,7 @@ use super::{
     memo::Memo,
 };
 use crate::{
-    blob,
-    compress,
+    blob, compress,
     context::Context,
     encrypt::{blob_identifier, content_identifier},
     error::Error,
@@ -63,7 +62,9 @@ impl View {
     pub fn find_hidden(&self, id: &Id) -> Result<Option<Entry>, Error> {
         let mut winner: Option<Entry> = None;
         for (blob, index) in &self.indexes {
-            let found = index.find(id).map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?;
+            let found = index
+                .find(id)
+                .map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?;
             if let Some(found) = found
                 && winner.as_ref().is_none_or(|winner| found.beats(winner))
             {
@@ -80,7 +81,10 @@ impl View {
     pub fn find(&self, id: &Id) -> Result<Option<Entry>, Error> {
         Ok(self.find_hidden(id)?.filter(|entry| !self.is_hidden(entry)))
     }
-    fn merge(&self, entries: impl Fn(&Index, &mut dyn FnMut(Result<Entry, super::index::Malformed>))) -> Result<BTreeMap<Id, Entry>, Error> {
+    fn merge(
+        &self,
+        entries: impl Fn(&Index, &mut dyn FnMut(Result<Entry, super::index::Malformed>)),
+    ) -> Result<BTreeMap<Id, Entry>, Error> {
         let mut winners: BTreeMap<Id, Entry> = BTreeMap::new();
         for (blob, index) in &self.indexes {
             let mut failure = None;
@@ -107,7 +111,9 @@ impl View {
         let indexes = blobs.iter().map(|blob| {
             let id = blob::Id::new(blob.id.as_str());
             let index = self.indexes.get(&id).cloned();
-            index.map(|index| (id.clone(), index)).ok_or(Error::CorruptIndex { blob: id, detail: "it was not loaded".to_owned() })
+            index
+                .map(|index| (id.clone(), index))
+                .ok_or(Error::CorruptIndex { blob: id, detail: "it was not loaded".to_owned() })
         });
         let part = Self { indexes: indexes.collect::<Result<_, _>>()?, ..Self::default() };
         part.all()
@@ -121,7 +127,10 @@ impl View {
         let mut states = Vec::new();
         for (blob, index) in &self.indexes {
             let found = index.manifest_states();
-            states.extend_from_slice(found.map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?);
+            states.extend_from_slice(
+                found
+                    .map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?,
+            );
         }
         // The winner of each content comes last among its states: newest, and live if equally new.
         states.sort(); // merges the sorted runs that the indexes are
@@ -137,13 +146,18 @@ impl View {
 }
 
 /// Fetches and opens one index blob.
-pub async fn load_index(store: SharedStore, secrets: Arc<Secrets>, blob: blob::Id) -> Result<(blob::Id, Arc<Index>), Error> {
+pub async fn load_index(
+    store: SharedStore,
+    secrets: Arc<Secrets>,
+    blob: blob::Id,
+) -> Result<(blob::Id, Arc<Index>), Error> {
     let bytes = store.get(blob.as_str(), None).await?;
     if let Some(index) = Memo::process().recall(&secrets.maintenance_key, &blob, &bytes) {
         return Ok((blob, index));
     }
     let corrupt = |detail: String| Error::CorruptIndex { blob: blob.clone(), detail };
-    let identifier = blob_identifier(blob.as_str()).ok_or_else(|| corrupt("its name holds no hash".to_owned()))?;
+    let identifier =
+        blob_identifier(blob.as_str()).ok_or_else(|| corrupt("its name holds no hash".to_owned()))?;
     let plain = secrets.encryptor.decrypt(&identifier, &bytes).map_err(|error| corrupt(error.to_string()))?;
     let index = Index::parse(plain.into()).map_err(|error| corrupt(error.to_string()))?;
     if !index.is_empty() && index.key_bytes() != 1 + secrets.hasher.output_bytes() {
@@ -178,7 +192,11 @@ impl Contents {
         let mut attempt = 1;
         loop {
             match self.load().await {
-                Err(Error::Store(vanished)) if vanished.kind == ErrorKind::NotFound && attempt < LOAD_ATTEMPTS => attempt += 1,
+                Err(Error::Store(vanished))
+                    if vanished.kind == ErrorKind::NotFound && attempt < LOAD_ATTEMPTS =>
+                {
+                    attempt += 1
+                }
                 other => return other,
             }
         }
@@ -208,9 +226,12 @@ impl Contents {
             indexes.insert(id, index);
         }
         drop(loading);
-        let is_same = known.generation > 0 && known.indexes.keys().eq(indexes.keys()) && known.epochs.watermark == epochs.watermark;
+        let is_same = known.generation > 0
+            && known.indexes.keys().eq(indexes.keys())
+            && known.epochs.watermark == epochs.watermark;
         let generation = if is_same { known.generation } else { known.generation + 1 };
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(View { epochs, refreshed, generation, indexes });
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(View { epochs, refreshed, generation, indexes });
         Ok(())
     }
 
@@ -225,28 +246,35 @@ impl Contents {
     /// Reads a content where its entry says it is.
     pub async fn read_entry(&self, entry: &Entry) -> Result<Bytes, Error> {
         let range = u64::from(entry.offset)..u64::from(entry.offset) + u64::from(entry.packed_length);
-        let stored = self.store.get(entry.pack.as_str(), Some(range)).await.map_err(|failure| match failure.kind {
-            ErrorKind::NotFound | ErrorKind::Truncated => {
-                Error::MissingPack { content: entry.id, pack: entry.pack.clone(), detail: failure.detail }
-            }
-            _ => Error::Store(failure),
-        })?;
+        let stored =
+            self.store.get(entry.pack.as_str(), Some(range)).await.map_err(|failure| match failure.kind {
+                ErrorKind::NotFound | ErrorKind::Truncated => {
+                    Error::MissingPack { content: entry.id, pack: entry.pack.clone(), detail: failure.detail }
+                }
+                _ => Error::Store(failure),
+            })?;
         self.open_stored(entry, &stored)
     }
     /// Decrypts and decompresses the stored bytes of a content.
     pub fn open_stored(&self, entry: &Entry, stored: &[u8]) -> Result<Bytes, Error> {
-        let corrupt = |detail: String| Error::CorruptContent { content: entry.id, pack: entry.pack.clone(), detail };
+        let corrupt =
+            |detail: String| Error::CorruptContent { content: entry.id, pack: entry.pack.clone(), detail };
         if entry.encryption_key != 0 {
-            return Err(Error::UnsupportedFeature { feature: format!("encryption key {}", entry.encryption_key) });
+            return Err(Error::UnsupportedFeature {
+                feature: format!("encryption key {}", entry.encryption_key),
+            });
         }
         let identifier = content_identifier(entry.id.hash());
-        let payload = self.secrets.encryptor.decrypt(identifier, stored).map_err(|error| corrupt(error.to_string()))?;
+        let payload =
+            self.secrets.encryptor.decrypt(identifier, stored).map_err(|error| corrupt(error.to_string()))?;
         if entry.compression == compress::NONE {
             return Ok(payload.into());
         }
         match compress::decompress(entry.compression, &payload, u64::from(entry.original_length)) {
             Ok(data) if data.len() == entry.original_length as usize => Ok(data.into()),
-            Ok(data) => Err(corrupt(format!("it has {} bytes instead of {}", data.len(), entry.original_length))),
+            Ok(data) => {
+                Err(corrupt(format!("it has {} bytes instead of {}", data.len(), entry.original_length)))
+            }
             Err(compress::Undecodable::Unsupported(name)) => {
                 Err(Error::UnsupportedFeature { feature: format!("compressor {name}") })
             }

@@ -96,8 +96,10 @@ impl Epochs {
         }
         epochs.current = epochs.markers.last_key_value().map_or(0, |(epoch, _)| *epoch);
         epochs.watermark = epochs.watermarks.last_key_value().map(|(seconds, _)| *seconds);
-        epochs.compacted = compacted.into_iter().filter_map(|(epoch, blobs)| Some((epoch, complete_set(&blobs)?))).collect();
-        let ranges = ranges.into_iter().filter_map(|(range, blobs)| Some((range, complete_set(&blobs)?))).collect();
+        epochs.compacted =
+            compacted.into_iter().filter_map(|(epoch, blobs)| Some((epoch, complete_set(&blobs)?))).collect();
+        let ranges =
+            ranges.into_iter().filter_map(|(range, blobs)| Some((range, complete_set(&blobs)?))).collect();
         epochs.chain = chain(&ranges);
         epochs
     }
@@ -122,10 +124,13 @@ impl Epochs {
 
     /// Whether it is time for the next epoch: old enough, and enough blobs or bytes in the present one.
     pub fn should_advance(&self, parameters: &EpochParameters) -> bool {
-        let Some(blobs) = self.uncompacted.get(&self.current).filter(|blobs| !blobs.is_empty()) else { return false };
-        let (oldest, newest) = blobs.iter().fold((blobs[0].modified, blobs[0].modified), |(oldest, newest), blob| {
-            (oldest.min(blob.modified), newest.max(blob.modified))
-        });
+        let Some(blobs) = self.uncompacted.get(&self.current).filter(|blobs| !blobs.is_empty()) else {
+            return false;
+        };
+        let (oldest, newest) =
+            blobs.iter().fold((blobs[0].modified, blobs[0].modified), |(oldest, newest), blob| {
+                (oldest.min(blob.modified), newest.max(blob.modified))
+            });
         let bytes: u64 = blobs.iter().map(|blob| blob.length).sum();
         newest.as_nanosecond() - oldest.as_nanosecond() >= i128::from(parameters.min_epoch_duration)
             && (blobs.len() as i64 >= parameters.epoch_advance_on_count_threshold
@@ -161,18 +166,28 @@ impl Epochs {
     /// Epoch markers and watermarks that may go. The newest watermark never does.
     pub fn superseded_markers(&self, parameters: &EpochParameters) -> Vec<Metadata> {
         let Some(clock) = self.clock() else { return Vec::new() };
-        let markers = self.markers.iter().filter(|(epoch, _)| **epoch + 1 < self.current).map(|(_, blob)| blob);
-        let watermarks = self.watermarks.iter().filter(|(seconds, _)| Some(**seconds) != self.watermark).map(|(_, blob)| blob);
+        let markers =
+            self.markers.iter().filter(|(epoch, _)| **epoch + 1 < self.current).map(|(_, blob)| blob);
+        let watermarks = self
+            .watermarks
+            .iter()
+            .filter(|(seconds, _)| Some(**seconds) != self.watermark)
+            .map(|(_, blob)| blob);
         markers.chain(watermarks.filter(|blob| Self::is_older(blob, clock, parameters))).cloned().collect()
     }
     /// Uncompacted index blobs whose epoch has been compacted long enough ago.
     pub fn superseded_indexes(&self, parameters: &EpochParameters) -> Vec<Metadata> {
         let Some(clock) = self.clock() else { return Vec::new() };
         let settled = |epoch: &u64| {
-            let newest = self.compacted.get(epoch).and_then(|set| set.iter().max_by_key(|blob| blob.modified));
+            let newest =
+                self.compacted.get(epoch).and_then(|set| set.iter().max_by_key(|blob| blob.modified));
             newest.is_some_and(|newest| Self::is_older(newest, clock, parameters))
         };
-        self.uncompacted.iter().filter(|(epoch, _)| settled(epoch)).flat_map(|(_, blobs)| blobs.clone()).collect()
+        self.uncompacted
+            .iter()
+            .filter(|(epoch, _)| settled(epoch))
+            .flat_map(|(_, blobs)| blobs.clone())
+            .collect()
     }
 }
 
@@ -181,7 +196,11 @@ mod tests {
     use super::*;
 
     fn blob(id: &str, hours: i64) -> Metadata {
-        Metadata { id: id.to_owned(), length: 1000, modified: Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap() }
+        Metadata {
+            id: id.to_owned(),
+            length: 1000,
+            modified: Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap(),
+        }
     }
     fn epochs(names: &[&str]) -> Epochs {
         Epochs::new(&names.iter().map(|name| blob(name, 0)).collect::<Vec<_>>())
@@ -204,7 +223,17 @@ mod tests {
         check(&["xe2", "xn0_a", "xs0_z", "xnz_q", "xr0_z"], &["xs0_z"]);
         // Ranges form a chain from 0; a gap ends it, the longest reach wins, then fewer pieces.
         check(
-            &["xe9", "xr0_1_a-s1-c1", "xr2_3_b-s2-c1", "xr0_3_c-s3-c1", "xr5_6_d-s4-c1", "xn1_x", "xn4_y", "xn9_z", "xn10_v"],
+            &[
+                "xe9",
+                "xr0_1_a-s1-c1",
+                "xr2_3_b-s2-c1",
+                "xr0_3_c-s3-c1",
+                "xr5_6_d-s4-c1",
+                "xn1_x",
+                "xn4_y",
+                "xn9_z",
+                "xn10_v",
+            ],
             &["xr0_3_c-s3-c1", "xn4_y", "xn9_z", "xn10_v"],
         );
     }
@@ -213,7 +242,8 @@ mod tests {
     fn an_epoch_advances_when_old_and_full() {
         let parameters = EpochParameters::kopia();
         let with = |count: i64, hours: i64| {
-            let blobs: Vec<_> = (0..count).map(|n| blob(&format!("xn0_{n}"), n * hours / (count - 1))).collect();
+            let blobs: Vec<_> =
+                (0..count).map(|n| blob(&format!("xn0_{n}"), n * hours / (count - 1))).collect();
             Epochs::new(&blobs).should_advance(&parameters)
         };
         assert!(with(20, 24));
@@ -234,7 +264,10 @@ mod tests {
         names.push("xe8");
         assert_eq!(epochs(&names).to_compact_range(&parameters).map(|(first, last, _)| (first, last)), None);
         names.push("xe9");
-        assert_eq!(epochs(&names).to_compact_range(&parameters).map(|(first, last, _)| (first, last)), Some((0, 7)));
+        assert_eq!(
+            epochs(&names).to_compact_range(&parameters).map(|(first, last, _)| (first, last)),
+            Some((0, 7))
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ impl Id {
     pub fn from_key(key: &[u8]) -> Option<Self> {
         match key {
             [0, hash @ ..] if hash.len() <= HASH_BYTES_MAX => Some(Self::new(None, hash)),
-            [prefix @ b'g'..=b'z', hash @ ..] if hash.len() <= HASH_BYTES_MAX => Some(Self::new(Some(*prefix), hash)),
+            [prefix @ b'g'..=b'z', hash @ ..] if hash.len() <= HASH_BYTES_MAX => {
+                Some(Self::new(Some(*prefix), hash))
+            }
             _ => None,
         }
     }

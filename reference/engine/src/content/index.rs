@@ -68,7 +68,13 @@ pub struct Index {
 enum Layout {
     One,
     /// Names of packs are unpacked when first all entries are asked for; a lookup reads the one it needs.
-    Two { packs_at: usize, pack_count: usize, packs: OnceLock<Vec<blob::Id>>, formats: Vec<(u32, u8, u8)>, base: u32 },
+    Two {
+        packs_at: usize,
+        pack_count: usize,
+        packs: OnceLock<Vec<blob::Id>>,
+        formats: Vec<(u32, u8, u8)>,
+        base: u32,
+    },
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -97,7 +103,17 @@ impl Index {
         let count = u32_at(&bytes, 4).ok_or(SHORT)? as usize;
         let stride = key_bytes + value_bytes;
         let (layout, entries_at) = match version {
-            1 if key_bytes == 0xff => return Ok(Self { bytes, layout: Layout::One, key_bytes, stride, count: 0, entries_at: 8, manifests: OnceLock::new() }),
+            1 if key_bytes == 0xff => {
+                return Ok(Self {
+                    bytes,
+                    layout: Layout::One,
+                    key_bytes,
+                    stride,
+                    count: 0,
+                    entries_at: 8,
+                    manifests: OnceLock::new(),
+                });
+            }
             1 if value_bytes == 20 => (Layout::One, 8),
             2 if (16..=19).contains(&value_bytes) => {
                 let pack_count = u32_at(&bytes, 8).ok_or(SHORT)? as usize;
@@ -180,8 +196,13 @@ impl Index {
         Ok(self.manifests.get().map_or(&[], |states| states))
     }
     /// Content, time and "is live" of the contents with this prefix letter, in order; much cheaper than entries.
-    fn states_with_prefix(&self, prefix: u8) -> impl Iterator<Item = Result<(Id, i64, bool), Malformed>> + '_ {
-        (self.lower_bound(&[prefix])..self.count).take_while(move |n| self.key(*n)[0] == prefix).map(|n| self.state(n))
+    fn states_with_prefix(
+        &self,
+        prefix: u8,
+    ) -> impl Iterator<Item = Result<(Id, i64, bool), Malformed>> + '_ {
+        (self.lower_bound(&[prefix])..self.count)
+            .take_while(move |n| self.key(*n)[0] == prefix)
+            .map(|n| self.state(n))
     }
     fn state(&self, n: usize) -> Result<(Id, i64, bool), Malformed> {
         let Layout::Two { base, .. } = &self.layout else {
@@ -202,8 +223,13 @@ impl Index {
         let value = &self.bytes[at + self.key_bytes..at + self.stride];
         match &self.layout {
             Layout::One => {
-                let seconds = value.first_chunk::<6>().ok_or(SHORT)?.iter().fold(0i64, |sum, byte| sum << 8 | i64::from(*byte));
-                let (place, packed_length) = (u32_at(value, 12).ok_or(SHORT)?, u32_at(value, 16).ok_or(SHORT)?);
+                let seconds = value
+                    .first_chunk::<6>()
+                    .ok_or(SHORT)?
+                    .iter()
+                    .fold(0i64, |sum, byte| sum << 8 | i64::from(*byte));
+                let (place, packed_length) =
+                    (u32_at(value, 12).ok_or(SHORT)?, u32_at(value, 16).ok_or(SHORT)?);
                 Ok(Entry {
                     id,
                     timestamp: seconds,
@@ -223,8 +249,9 @@ impl Index {
                 let place = u32_at(value, 4).ok_or(SHORT)?;
                 let high = byte(18);
                 let pack = usize::from(u16_at(value, 14).ok_or(SHORT)?) | usize::from(byte(17)) << 16;
-                let (compression, format_version, encryption_key) =
-                    *formats.get(usize::from(byte(16))).ok_or(Malformed("an entry names a format that is not there"))?;
+                let (compression, format_version, encryption_key) = *formats
+                    .get(usize::from(byte(16)))
+                    .ok_or(Malformed("an entry names a format that is not there"))?;
                 if pack >= *pack_count {
                     return Err(Malformed("an entry names a pack that is not there"));
                 }
@@ -405,17 +432,19 @@ mod tests {
         let length = prop_oneof![0u32..100, (1u32 << 24) - 2..(1 << 24) + 2, Just(LENGTH_MAX)];
         let place = (0u32..=OFFSET_MAX, length.clone(), length, any::<bool>());
         (id, 0u32.., 0u8..4, place, prop_oneof![Just(0u32), Just(0x1100), Just(0x1101)]).prop_map(
-            |(id, timestamp, pack, (offset, packed_length, original_length, is_deleted), compression)| Entry {
-                id,
-                timestamp: i64::from(timestamp),
-                pack: blob::Id::new(format!("p{pack}")),
-                offset,
-                packed_length,
-                original_length,
-                is_deleted,
-                format_version: 3,
-                compression,
-                encryption_key: 0,
+            |(id, timestamp, pack, (offset, packed_length, original_length, is_deleted), compression)| {
+                Entry {
+                    id,
+                    timestamp: i64::from(timestamp),
+                    pack: blob::Id::new(format!("p{pack}")),
+                    offset,
+                    packed_length,
+                    original_length,
+                    is_deleted,
+                    format_version: 3,
+                    compression,
+                    encryption_key: 0,
+                }
             },
         )
     }

@@ -33,7 +33,8 @@ impl Pack {
     pub fn append(&mut self, stored: &[u8], entry: &Entry) -> Entry {
         let offset = u32::try_from(self.bytes.len()).expect("a pack is finished long before 1 GiB");
         self.bytes.extend_from_slice(stored);
-        let entry = Entry { pack: self.id.clone(), offset, packed_length: stored.len() as u32, ..entry.clone() };
+        let entry =
+            Entry { pack: self.id.clone(), offset, packed_length: stored.len() as u32, ..entry.clone() };
         self.entries.push(entry.clone());
         entry
     }
@@ -83,6 +84,9 @@ mod tests {
     #[test]
     fn the_postamble_is_that_of_the_specification() {
         let identifier = hex::decode("4535fcbe761df7c62b5da83f8ba84165").unwrap();
-        assert_eq!(hex::encode(postamble(&identifier, 4096, 300)), "01104535fcbe761df7c62b5da83f8ba841658020ac029ad6a3731a");
+        assert_eq!(
+            hex::encode(postamble(&identifier, 4096, 300)),
+            "01104535fcbe761df7c62b5da83f8ba841658020ac029ad6a3731a"
+        );
     }
 }

@@ -73,15 +73,21 @@ fn session_period(now: Timestamp) -> i64 {
 }
 
 /// Runs a pure function over items, on several threads if asked; results are in the order of the items.
-pub fn map_in_order<T: Sync, R: Send>(items: &[T], threads: usize, function: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn map_in_order<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    function: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     if threads <= 1 || items.len() <= 1 {
         return items.iter().map(function).collect();
     }
     let share = items.len().div_ceil(threads);
     std::thread::scope(|scope| {
         let function = &function;
-        let workers: Vec<_> =
-            items.chunks(share).map(|part| scope.spawn(move || part.iter().map(function).collect::<Vec<_>>())).collect();
+        let workers: Vec<_> = items
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(function).collect::<Vec<_>>()))
+            .collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("kernels do not panic")).collect()
     })
 }
@@ -138,7 +144,8 @@ impl<'a> Session<'a> {
     /// Writes contents; returns their names in order.
     pub async fn write_all(&mut self, pieces: Vec<Piece>, threads: usize) -> Result<Vec<Id>, Error> {
         let secrets = &self.contents.secrets;
-        let ids = map_in_order(&pieces, threads, |piece| Id::new(piece.prefix, &secrets.hasher.hash(&piece.data)));
+        let ids =
+            map_in_order(&pieces, threads, |piece| Id::new(piece.prefix, &secrets.hasher.hash(&piece.data)));
         // New ones, each once, with nonces drawn in order so that threads cannot change the bytes.
         let mut fresh: Vec<(usize, i64, [u8; NONCE_BYTES])> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -149,8 +156,11 @@ impl<'a> Session<'a> {
         }
         let sealed = map_in_order(&fresh, threads, |(n, _, nonce)| {
             let piece = &pieces[*n];
-            let compressed = piece.compressor.and_then(|compressor| Some((compressor.id(), compressor.compress(&piece.data)?)));
-            let (compression, payload) = compressed.as_ref().map_or((0, &piece.data[..]), |(id, payload)| (*id, &payload[..]));
+            let compressed = piece
+                .compressor
+                .and_then(|compressor| Some((compressor.id(), compressor.compress(&piece.data)?)));
+            let (compression, payload) =
+                compressed.as_ref().map_or((0, &piece.data[..]), |(id, payload)| (*id, &payload[..]));
             (compression, secrets.encryptor.encrypt(content_identifier(ids[*n].hash()), *nonce, payload))
         });
         for ((n, timestamp, _), (compression, stored)) in fresh.into_iter().zip(sealed) {
@@ -158,7 +168,15 @@ impl<'a> Session<'a> {
         }
         Ok(ids)
     }
-    async fn append(&mut self, id: Id, length: u32, timestamp: i64, is_deleted: bool, compression: u32, stored: &[u8]) -> Result<(), Error> {
+    async fn append(
+        &mut self,
+        id: Id,
+        length: u32,
+        timestamp: i64,
+        is_deleted: bool,
+        compression: u32,
+        stored: &[u8],
+    ) -> Result<(), Error> {
         let letter = if id.prefix().is_some() { b'q' } else { b'p' };
         let entropy = &self.contents.context.entropy;
         let pack = self.packs.entry(letter).or_insert_with(|| {
@@ -198,11 +216,22 @@ impl<'a> Session<'a> {
         let data = self.contents.read_entry(entry).await?;
         let compressor = Compressor::with_id(entry.compression);
         let nonce = self.contents.context.entropy.bytes();
-        let compressed = compressor.and_then(|compressor| Some((compressor.id(), compressor.compress(&data)?)));
-        let (compression, payload) = compressed.as_ref().map_or((0, &data[..]), |(id, payload)| (*id, &payload[..]));
-        let stored = self.contents.secrets.encryptor.encrypt(content_identifier(entry.id.hash()), nonce, payload);
+        let compressed =
+            compressor.and_then(|compressor| Some((compressor.id(), compressor.compress(&data)?)));
+        let (compression, payload) =
+            compressed.as_ref().map_or((0, &data[..]), |(id, payload)| (*id, &payload[..]));
+        let stored =
+            self.contents.secrets.encryptor.encrypt(content_identifier(entry.id.hash()), nonce, payload);
         let timestamp = self.now_seconds().max(entry.timestamp + 1);
-        self.append(entry.id, data.len() as u32, timestamp, entry.is_deleted && !undelete, compression, &stored).await
+        self.append(
+            entry.id,
+            data.len() as u32,
+            timestamp,
+            entry.is_deleted && !undelete,
+            compression,
+            &stored,
+        )
+        .await
     }
 
     async fn put_marker(&mut self) -> Result<(), Error> {
@@ -227,7 +256,11 @@ impl<'a> Session<'a> {
     /// Names and encrypts a blob by the hash of its plain bytes.
     fn seal_blob(&self, head: &str, plain: &[u8], tail: &str) -> (blob::Id, Vec<u8>) {
         let hash = self.contents.secrets.hasher.hash(plain);
-        let sealed = self.contents.secrets.encryptor.encrypt(content_identifier(&hash), self.contents.context.entropy.bytes(), plain);
+        let sealed = self.contents.secrets.encryptor.encrypt(
+            content_identifier(&hash),
+            self.contents.context.entropy.bytes(),
+            plain,
+        );
         (blob::Id::new(format!("{head}{}{tail}", hex::encode(hash))), sealed)
     }
     async fn put_pack(&mut self, letter: u8) -> Result<(), Error> {
@@ -260,8 +293,10 @@ impl<'a> Session<'a> {
     async fn put_index(&mut self, entries: &[Entry]) -> Result<(), Error> {
         const STALE_NANOS_DIVISOR: i64 = 4;
         let plain = index::build(entries);
-        let limit = i128::from(self.contents.secrets.format.epochs.epoch_refresh_frequency / STALE_NANOS_DIVISOR);
-        let age = (self.contents.context.now)().as_nanosecond() - self.contents.view().refreshed.as_nanosecond();
+        let limit =
+            i128::from(self.contents.secrets.format.epochs.epoch_refresh_frequency / STALE_NANOS_DIVISOR);
+        let age =
+            (self.contents.context.now)().as_nanosecond() - self.contents.view().refreshed.as_nanosecond();
         if age > limit {
             self.contents.refresh().await?;
         }
@@ -282,7 +317,11 @@ impl<'a> Session<'a> {
 }
 
 /// Merges index blobs into one compacted blob and puts it under `head`; returns its name and bytes.
-pub async fn put_compacted(contents: &Contents, entries: &BTreeMap<Id, Entry>, head: &str) -> Result<(blob::Id, u64), Error> {
+pub async fn put_compacted(
+    contents: &Contents,
+    entries: &BTreeMap<Id, Entry>,
+    head: &str,
+) -> Result<(blob::Id, u64), Error> {
     let sorted: Vec<Entry> = entries.values().cloned().collect();
     let plain = index::build(&sorted);
     let entropy = &contents.context.entropy;
@@ -300,7 +339,9 @@ mod tests {
 
     #[test]
     fn session_periods_are_those_of_the_specification() {
-        let check = |time: &str, expected: &str| assert_eq!(format!("{:x}", session_period(time.parse().unwrap())), expected);
+        let check = |time: &str, expected: &str| {
+            assert_eq!(format!("{:x}", session_period(time.parse().unwrap())), expected)
+        };
         check("2024-06-01T00:00:00Z", "129");
         check("2026-01-01T00:00:00Z", "13c");
     }
@@ -309,7 +350,10 @@ mod tests {
     fn threads_do_not_change_the_order() {
         let items: Vec<u32> = (0..101).collect();
         for threads in 1..6 {
-            assert_eq!(map_in_order(&items, threads, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
+            assert_eq!(
+                map_in_order(&items, threads, |item| item * 2),
+                items.iter().map(|item| item * 2).collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -139,7 +139,8 @@ impl UpgradeLock {
         let Some(created) = self.creation_time else { return false };
         let drain = self.max_permitted_clock_drift.saturating_add(self.io_drain_timeout.saturating_mul(2));
         self.advance_notice_duration < drain
-            || now.as_nanosecond() >= created.as_nanosecond() + i128::from(self.advance_notice_duration - drain)
+            || now.as_nanosecond()
+                >= created.as_nanosecond() + i128::from(self.advance_notice_duration - drain)
     }
 }
 

@@ -66,7 +66,8 @@ fn derive_format_key(password: &str, unique_id: &[u8], algorithm: &str) -> Resul
     match algorithm {
         "scrypt-65536-8-1" => {
             let parameters = scrypt::Params::new(16, 8, 1).expect("these parameters are valid");
-            scrypt::scrypt(password.as_bytes(), unique_id, &parameters, &mut key).expect("32 bytes is a valid length");
+            scrypt::scrypt(password.as_bytes(), unique_id, &parameters, &mut key)
+                .expect("32 bytes is a valid length");
         }
         "pbkdf2-sha256-600000" => {
             pbkdf2::pbkdf2::<hmac::Hmac<Sha256>>(password.as_bytes(), unique_id, 600_000, &mut key)
@@ -101,8 +102,12 @@ mod tests {
             key
         };
         check("pbkdf2-sha256-600000", "39aeea2168f1fd768c44b765e12d0dacbd60e0f289187258fd3e77e354f8197b");
-        let key = check("scrypt-65536-8-1", "86c6ab86aa918f5d6154b183c8c3fbb2c95ac51140933cab90b63615b74114bd");
-        assert_eq!(hex::encode(derive(&key, &unique_id, b"AES")), "c53a4e5f3ec2552c33b3d7c2b21f5ef2ba725e2647b933225b8d50e4ca6c2226");
+        let key =
+            check("scrypt-65536-8-1", "86c6ab86aa918f5d6154b183c8c3fbb2c95ac51140933cab90b63615b74114bd");
+        assert_eq!(
+            hex::encode(derive(&key, &unique_id, b"AES")),
+            "c53a4e5f3ec2552c33b3d7c2b21f5ef2ba725e2647b933225b8d50e4ca6c2226"
+        );
         assert_eq!(
             hex::encode(derive(&key, &unique_id, b"CHECKSUM")),
             "b5f5e2a9d5a5d09c45f8a5e78dda9e327c60cceb6ef91c1cba0b4c78b6c66113"

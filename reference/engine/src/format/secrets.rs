@@ -55,7 +55,10 @@ pub struct NewFormat {
 pub fn create(password: &str, options: &CreateOptions, entropy: &Entropy) -> Result<NewFormat, Error> {
     Splitter::named(&options.splitter)?;
     if !(10 << 20..=120 << 20).contains(&options.pack_bytes_max) {
-        return Err(Error::InvalidInput { what: "pack size", detail: format!("{} is not within 10 to 120 MiB", options.pack_bytes_max) });
+        return Err(Error::InvalidInput {
+            what: "pack size",
+            detail: format!("{} is not within 10 to 120 MiB", options.pack_bytes_max),
+        });
     }
     if !options.epochs.enabled {
         return Err(Error::UnsupportedFeature { feature: "writing a repository without epochs".to_owned() });
@@ -100,10 +103,13 @@ pub fn open(format_blob: &[u8], password: &str, now: Timestamp) -> Result<Secret
         return Err(corrupt("the unique identifier is too short".to_owned()));
     }
     if outer.encryption != "AES256_GCM" {
-        return Err(Error::UnsupportedFeature { feature: format!("format encryption {:?}", outer.encryption) });
+        return Err(Error::UnsupportedFeature {
+            feature: format!("format encryption {:?}", outer.encryption),
+        });
     }
     let key = KeyDeriver::process().derive(password, &outer.unique_id.0, &outer.key_algo)?;
-    let inner = unseal_format(&key, &outer.unique_id.0, &outer.encrypted_block_format.0).map_err(|_| Error::WrongPassword)?;
+    let inner = unseal_format(&key, &outer.unique_id.0, &outer.encrypted_block_format.0)
+        .map_err(|_| Error::WrongPassword)?;
     let inner: Inner = serde_json::from_slice(&inner).map_err(|error| corrupt(error.to_string()))?;
     let parameters = inner.format;
     for required in &parameters.required_features {
@@ -117,7 +123,12 @@ pub fn open(format_blob: &[u8], password: &str, now: Timestamp) -> Result<Secret
     secrets(&outer, &key, parameters, format_blob)
 }
 
-fn secrets(outer: &Outer, key: &FormatKey, parameters: Parameters, format_blob: &[u8]) -> Result<Secrets, Error> {
+fn secrets(
+    outer: &Outer,
+    key: &FormatKey,
+    parameters: Parameters,
+    format_blob: &[u8],
+) -> Result<Secrets, Error> {
     if !(1..=3).contains(&parameters.version) {
         return Err(Error::UnsupportedFeature { feature: format!("format version {}", parameters.version) });
     }
@@ -125,7 +136,9 @@ fn secrets(outer: &Outer, key: &FormatKey, parameters: Parameters, format_blob: 
         return Err(Error::UnsupportedFeature { feature: format!("error correction {}", parameters.ecc) });
     }
     if parameters.index_version > 2 {
-        return Err(Error::UnsupportedFeature { feature: format!("index version {}", parameters.index_version) });
+        return Err(Error::UnsupportedFeature {
+            feature: format!("index version {}", parameters.index_version),
+        });
     }
     if !Splitter::is_known(&parameters.splitter) {
         return Err(Error::UnsupportedFeature { feature: format!("splitter {}", parameters.splitter) });
@@ -174,6 +187,9 @@ mod tests {
         assert_eq!(opened.format, new.secrets.format);
         assert_eq!(opened.unique_id, new.secrets.unique_id);
         assert!(matches!(open(&new.format_blob, "wrong", Timestamp::UNIX_EPOCH), Err(Error::WrongPassword)));
-        assert!(matches!(open(&new.format_blob[..200], "right", Timestamp::UNIX_EPOCH), Err(Error::CorruptFormat { .. })));
+        assert!(matches!(
+            open(&new.format_blob[..200], "right", Timestamp::UNIX_EPOCH),
+            Err(Error::CorruptFormat { .. })
+        ));
     }
 }

@@ -30,21 +30,29 @@ const SHORT_PERCENT: u64 = 60;
 async fn used(contents: &Contents, snapshots: &[Snapshot]) -> Result<BTreeSet<content::Id>, Error> {
     let mut used = BTreeSet::new();
     let mut seen = BTreeSet::new();
-    let mut queue: Vec<(object::Id, EntryKind)> = snapshots.iter().map(|snapshot| (snapshot.root.object, snapshot.root.kind)).collect();
+    let mut queue: Vec<(object::Id, EntryKind)> =
+        snapshots.iter().map(|snapshot| (snapshot.root.object, snapshot.root.kind)).collect();
     while let Some((object, kind)) = queue.pop() {
         if !seen.insert(object) {
             continue;
         }
         object::contents(contents, object, &mut used).await?;
         if kind == EntryKind::Directory {
-            queue.extend(read_entries(contents, object).await?.into_iter().map(|entry| (entry.object, entry.kind)));
+            queue.extend(
+                read_entries(contents, object).await?.into_iter().map(|entry| (entry.object, entry.kind)),
+            );
         }
     }
     Ok(used)
 }
 
 /// Marks contents that no snapshot needs, and takes back marks of contents that are needed.
-pub async fn collect(contents: &Contents, snapshots: &[Snapshot], start: Timestamp, safety: &SafetyParameters) -> Result<Tally, Error> {
+pub async fn collect(
+    contents: &Contents,
+    snapshots: &[Snapshot],
+    start: Timestamp,
+    safety: &SafetyParameters,
+) -> Result<Tally, Error> {
     let used = used(contents, snapshots).await?;
     let mut session = Session::new(contents)?;
     let (mut count, mut bytes) = (0, 0);
@@ -76,17 +84,23 @@ pub async fn rewrite(contents: &Contents, safety: &SafetyParameters) -> Result<T
         packs.entry(entry.pack.clone()).or_default().push(entry);
     }
     let limit = contents.secrets.format.pack_bytes_max * SHORT_PERCENT / 100;
-    packs.retain(|_, entries| entries.iter().map(|entry| u64::from(entry.packed_length)).sum::<u64>() < limit);
+    packs
+        .retain(|_, entries| entries.iter().map(|entry| u64::from(entry.packed_length)).sum::<u64>() < limit);
     let now = (contents.context.now)().as_second();
     let mut session = Session::new(contents)?;
     let (mut count, mut bytes) = (0, 0);
     for letter in ["p", "q"] {
-        let short: Vec<&Vec<Entry>> =
-            packs.iter().filter(|(pack, _)| pack.as_str().starts_with(letter)).map(|(_, entries)| entries).collect();
+        let short: Vec<&Vec<Entry>> = packs
+            .iter()
+            .filter(|(pack, _)| pack.as_str().starts_with(letter))
+            .map(|(_, entries)| entries)
+            .collect();
         if short.len() < 2 {
             continue;
         }
-        for entry in short.into_iter().flatten().filter(|entry| now - entry.timestamp >= safety.rewrite_age.as_secs()) {
+        for entry in
+            short.into_iter().flatten().filter(|entry| now - entry.timestamp >= safety.rewrite_age.as_secs())
+        {
             session.rewrite(entry, false).await?;
             count += 1;
             bytes += u64::from(entry.packed_length);
@@ -109,19 +123,31 @@ fn session_of(name: &str) -> Option<&str> {
 }
 
 /// Deletes packs and markers that nothing names, that are old, and that no session owns.
-pub async fn delete_orphans(contents: &Contents, start: Timestamp, safety: &SafetyParameters) -> Result<Tally, Error> {
-    let referenced: BTreeSet<blob::Id> = contents.view().all()?.into_values().map(|entry| entry.pack).collect();
+pub async fn delete_orphans(
+    contents: &Contents,
+    start: Timestamp,
+    safety: &SafetyParameters,
+) -> Result<Tally, Error> {
+    let referenced: BTreeSet<blob::Id> =
+        contents.view().all()?.into_values().map(|entry| entry.pack).collect();
     let markers = contents.store.list("s").await?;
     let mut active = BTreeSet::new();
     for marker in &markers {
-        let corrupt = |detail: &str| Error::CorruptBlob { blob: blob::Id::new(marker.id.as_str()), detail: detail.to_owned() };
+        let corrupt = |detail: &str| Error::CorruptBlob {
+            blob: blob::Id::new(marker.id.as_str()),
+            detail: detail.to_owned(),
+        };
         let bytes = match contents.store.get(&marker.id, None).await {
             Ok(bytes) => bytes,
             Err(vanished) if vanished.kind == crate::store::ErrorKind::NotFound => continue,
             Err(failure) => return Err(failure.into()),
         };
         let identifier = blob_identifier(&marker.id).ok_or_else(|| corrupt("its name holds no hash"))?;
-        let plain = contents.secrets.encryptor.decrypt(&identifier, &bytes).map_err(|_| corrupt("authentication failed"))?;
+        let plain = contents
+            .secrets
+            .encryptor
+            .decrypt(&identifier, &bytes)
+            .map_err(|_| corrupt("authentication failed"))?;
         let parsed: Marker = serde_json::from_slice(&plain).map_err(|error| corrupt(&error.to_string()))?;
         if start.duration_since(parsed.checkpoint_time) < safety.session_age {
             active.insert(parsed.id);
@@ -134,7 +160,11 @@ pub async fn delete_orphans(contents: &Contents, start: Timestamp, safety: &Safe
     for blob in blobs {
         let age = start.duration_since(blob.modified);
         let is_owned = session_of(&blob.id).is_some_and(|session| active.contains(session));
-        if referenced.contains(&blob::Id::new(blob.id.as_str())) || is_owned || age < safety.pack_age || age < SignedDuration::from_secs(-1) {
+        if referenced.contains(&blob::Id::new(blob.id.as_str()))
+            || is_owned
+            || age < safety.pack_age
+            || age < SignedDuration::from_secs(-1)
+        {
             continue;
         }
         contents.store.delete(&blob.id).await?;

@@ -153,7 +153,10 @@ impl Default for Parameters {
 
 impl CycleDocument {
     fn cycle(&self) -> Cycle {
-        Cycle { enabled: self.enabled, interval: Duration::from_nanos(u64::try_from(self.interval).unwrap_or(0)) }
+        Cycle {
+            enabled: self.enabled,
+            interval: Duration::from_nanos(u64::try_from(self.interval).unwrap_or(0)),
+        }
     }
 }
 

@@ -80,7 +80,11 @@ pub async fn run(
 
 impl Maintenance<'_> {
     /// Runs a task and records it, whatever came of it.
-    async fn task<F: Future<Output = Result<Tally, Error>>>(&mut self, name: &'static str, work: F) -> Result<(), Error> {
+    async fn task<F: Future<Output = Result<Tally, Error>>>(
+        &mut self,
+        name: &'static str,
+        work: F,
+    ) -> Result<(), Error> {
         if self.monitor.cancelled() {
             return Err(Error::Cancelled);
         }
@@ -151,7 +155,10 @@ async fn compact_epoch(contents: &Contents) -> Result<Tally, Error> {
 }
 
 async fn compact_range(contents: &Contents) -> Result<Tally, Error> {
-    let Some((first, last, blobs)) = contents.view().epochs.to_compact_range(&contents.secrets.format.epochs) else { return Ok((0, 0)) };
+    let Some((first, last, blobs)) = contents.view().epochs.to_compact_range(&contents.secrets.format.epochs)
+    else {
+        return Ok((0, 0));
+    };
     let merged = contents.view().merge_blobs(&blobs)?;
     if merged.is_empty() {
         return Ok((0, 0));
@@ -186,7 +193,8 @@ async fn drop_deleted(contents: &Contents, time: Timestamp) -> Result<Tally, Err
 
 /// Deletes diagnostics of Kopia: from the first that exceeds count, size or age, that one and all older ones.
 async fn clean_logs(contents: &Contents, retention: BTreeMap<String, i64>) -> Result<Tally, Error> {
-    let limit = |name: &str, default: i64| retention.get(name).copied().filter(|limit| *limit > 0).unwrap_or(default);
+    let limit =
+        |name: &str, default: i64| retention.get(name).copied().filter(|limit| *limit > 0).unwrap_or(default);
     let (bytes_max, count_max) = (limit("maxTotalSize", 1 << 30), limit("maxCount", 10_000));
     let age_max = SignedDuration::from_nanos(limit("maxAge", 30 * 86_400 * 1_000_000_000));
     let mut logs = contents.store.list("_log_").await?;

@@ -71,13 +71,15 @@ impl Schedule {
             Err(absent) if absent.kind == ErrorKind::NotFound => return Ok(Self::default()),
             Err(failure) => return Err(failure.into()),
         };
-        let plain = unseal(&contents.secrets.maintenance_key, &bytes, ASSOCIATED).map_err(|error| corrupt(error.to_string()))?;
+        let plain = unseal(&contents.secrets.maintenance_key, &bytes, ASSOCIATED)
+            .map_err(|error| corrupt(error.to_string()))?;
         serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))
     }
     /// Writes the blob.
     pub async fn save(&self, contents: &Contents) -> Result<(), Error> {
         let plain = serde_json::to_vec(self).expect("plain data serialises");
-        let sealed = seal(&contents.secrets.maintenance_key, contents.context.entropy.bytes(), &plain, ASSOCIATED);
+        let sealed =
+            seal(&contents.secrets.maintenance_key, contents.context.entropy.bytes(), &plain, ASSOCIATED);
         Ok(contents.store.put(SCHEDULE_BLOB, sealed.into()).await?)
     }
     /// Adds a run.
@@ -101,14 +103,16 @@ impl Schedule {
     }
     /// Whether orphaned packs may be deleted: readers have had time to learn of the last rewrite.
     pub fn may_delete(&self, now: Timestamp, safety: &SafetyParameters) -> bool {
-        self.last_success(&[FULL_REWRITE, QUICK_REWRITE]).is_none_or(|rewritten| now.duration_since(rewritten) >= safety.orphan_delay)
+        self.last_success(&[FULL_REWRITE, QUICK_REWRITE])
+            .is_none_or(|rewritten| now.duration_since(rewritten) >= safety.orphan_delay)
     }
     /// Up to which time deletions are final, if two collections far enough apart prove it.
     pub fn safe_drop_time(&self, now: Timestamp, safety: &SafetyParameters) -> Option<Timestamp> {
         if !safety.two_cycles {
             return Some(now);
         }
-        let mut runs: Vec<&Run> = self.runs.get(SNAPSHOT_GC).into_iter().flatten().filter(|run| run.success).collect();
+        let mut runs: Vec<&Run> =
+            self.runs.get(SNAPSHOT_GC).into_iter().flatten().filter(|run| run.success).collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.start));
         let newest = runs.first()?.start;
         let earlier = runs[1..].iter().find(|run| newest.duration_since(run.end) > safety.gc_gap)?;
@@ -152,7 +156,10 @@ mod tests {
     fn schedule(runs: &[(&str, i64, bool)]) -> Schedule {
         let mut schedule = Schedule::default();
         for (task, minutes, success) in runs {
-            schedule.record(task, Run { start: at(*minutes), end: at(minutes + 1), success: *success, ..Run::default() });
+            schedule.record(
+                task,
+                Run { start: at(*minutes), end: at(minutes + 1), success: *success, ..Run::default() },
+            );
         }
         schedule
     }
@@ -160,7 +167,11 @@ mod tests {
     #[test]
     fn deletions_are_final_only_after_two_collections_far_apart() {
         let check = |runs: &[(&str, i64, bool)], expected: Option<i64>| {
-            assert_eq!(schedule(runs).safe_drop_time(at(9999), &SafetyParameters::FULL), expected.map(at), "{runs:?}");
+            assert_eq!(
+                schedule(runs).safe_drop_time(at(9999), &SafetyParameters::FULL),
+                expected.map(at),
+                "{runs:?}"
+            );
         };
         check(&[], None);
         check(&[(SNAPSHOT_GC, 0, true)], None);
@@ -176,7 +187,9 @@ mod tests {
         let (full, none) = (SafetyParameters::FULL, SafetyParameters::NONE);
         let rewritten = schedule(&[(FULL_REWRITE, 0, true)]);
         assert!(schedule(&[]).may_rewrite(&[FULL_REWRITE], &full) && schedule(&[]).may_delete(at(0), &full));
-        assert!(!rewritten.may_rewrite(&[FULL_REWRITE], &full) && rewritten.may_rewrite(&[FULL_REWRITE], &none));
+        assert!(
+            !rewritten.may_rewrite(&[FULL_REWRITE], &full) && rewritten.may_rewrite(&[FULL_REWRITE], &none)
+        );
         assert!(!rewritten.may_delete(at(60), &full) && rewritten.may_delete(at(61), &full));
         let deleted = schedule(&[(FULL_REWRITE, 0, true), (FULL_DELETE, 90, true)]);
         assert!(deleted.may_rewrite(&[FULL_REWRITE], &full));

@@ -22,7 +22,8 @@ impl Id {
     }
     /// The object whose parts are listed by this one; `None` for a legacy compressed object, which cannot list.
     pub fn indirect(self) -> Option<Self> {
-        (!self.is_compressed && self.indirection < u8::MAX).then(|| Self { indirection: self.indirection + 1, ..self })
+        (!self.is_compressed && self.indirection < u8::MAX)
+            .then(|| Self { indirection: self.indirection + 1, ..self })
     }
     /// The object that lists the parts of this one; `None` for a direct object.
     pub fn list(self) -> Option<Self> {

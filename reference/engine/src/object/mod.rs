@@ -70,13 +70,25 @@ pub async fn chunks(contents: &Contents, object: Id) -> Result<Vec<Chunk>, Error
     while let Some((id, start, length, depth)) = stack.pop() {
         let corrupt = |detail: &str| Error::CorruptObject { object: id, detail: detail.to_owned() };
         let Some(list) = id.list() else {
-            let entry = contents.view().find(&id.content())?.ok_or(Error::MissingContent { content: id.content() })?;
+            let entry = contents
+                .view()
+                .find(&id.content())?
+                .ok_or(Error::MissingContent { content: id.content() })?;
             // A legacy compressed stream tells its length only when read; the list says it, or nobody.
-            let found = if id.is_compressed() { length.unwrap_or(u64::MAX) } else { u64::from(entry.original_length) };
+            let found = if id.is_compressed() {
+                length.unwrap_or(u64::MAX)
+            } else {
+                u64::from(entry.original_length)
+            };
             if length.is_some_and(|length| length != found) {
                 return Err(corrupt("a chunk has another length than the list says"));
             }
-            chunks.push(Chunk { start, length: found, content: id.content(), is_compressed: id.is_compressed() });
+            chunks.push(Chunk {
+                start,
+                length: found,
+                content: id.content(),
+                is_compressed: id.is_compressed(),
+            });
             continue;
         };
         if depth >= DEPTH_MAX {
@@ -104,7 +116,11 @@ pub async fn chunks(contents: &Contents, object: Id) -> Result<Vec<Chunk>, Error
 }
 
 /// Adds every content that an object needs: its data and its lists.
-pub async fn contents(contents: &Contents, object: Id, used: &mut std::collections::BTreeSet<content::Id>) -> Result<(), Error> {
+pub async fn contents(
+    contents: &Contents,
+    object: Id,
+    used: &mut std::collections::BTreeSet<content::Id>,
+) -> Result<(), Error> {
     let mut stack = vec![object];
     while let Some(id) = stack.pop() {
         let Some(list) = id.list() else {
@@ -124,19 +140,24 @@ pub async fn contents(contents: &Contents, object: Id, used: &mut std::collectio
 
 /// Reads the bytes of one chunk.
 pub async fn read_chunk(contents: &Contents, chunk: &Chunk, check: bool) -> Result<Bytes, Error> {
-    let entry = contents.view().find(&chunk.content)?.ok_or(Error::MissingContent { content: chunk.content })?;
+    let entry =
+        contents.view().find(&chunk.content)?.ok_or(Error::MissingContent { content: chunk.content })?;
     let data = if check { contents.read_checked(&entry).await? } else { contents.read_entry(&entry).await? };
     if !chunk.is_compressed {
         return Ok(data);
     }
-    let corrupt = |detail: String| Error::CorruptContent { content: entry.id, pack: entry.pack.clone(), detail };
-    let header = compress::header(&data).ok_or_else(|| corrupt("it is too short for a compressed stream".to_owned()))?;
+    let corrupt =
+        |detail: String| Error::CorruptContent { content: entry.id, pack: entry.pack.clone(), detail };
+    let header = compress::header(&data)
+        .ok_or_else(|| corrupt("it is too short for a compressed stream".to_owned()))?;
     let is_known = chunk.length != u64::MAX;
     let limit = if is_known { chunk.length } else { LEGACY_BYTES_MAX };
     match compress::decompress(header, &data, limit) {
         Ok(plain) if !is_known || plain.len() as u64 == chunk.length => Ok(plain.into()),
         Ok(_) => Err(corrupt("its length is not what the list says".to_owned())),
-        Err(compress::Undecodable::Unsupported(name)) => Err(Error::UnsupportedFeature { feature: format!("compressor {name}") }),
+        Err(compress::Undecodable::Unsupported(name)) => {
+            Err(Error::UnsupportedFeature { feature: format!("compressor {name}") })
+        }
         Err(error) => Err(corrupt(error.to_string())),
     }
 }
@@ -173,7 +194,11 @@ pub async fn write(session: &mut Session<'_>, data: Bytes, options: WriteOptions
         .splitter
         .split(&data)
         .into_iter()
-        .map(|chunk| Piece { prefix: options.prefix, data: data.slice_ref(chunk), compressor: options.compressor })
+        .map(|chunk| Piece {
+            prefix: options.prefix,
+            data: data.slice_ref(chunk),
+            compressor: options.compressor,
+        })
         .collect();
     let lengths: Vec<u64> = pieces.iter().map(|piece| piece.data.len() as u64).collect();
     let ids = session.write_all(pieces, 1).await?;
@@ -181,7 +206,11 @@ pub async fn write(session: &mut Session<'_>, data: Bytes, options: WriteOptions
 }
 
 /// Makes one object of chunks that are written already: contents with their lengths, in order.
-pub async fn finish(session: &mut Session<'_>, chunks: Vec<(content::Id, u64)>, options: WriteOptions) -> Result<Id, Error> {
+pub async fn finish(
+    session: &mut Session<'_>,
+    chunks: Vec<(content::Id, u64)>,
+    options: WriteOptions,
+) -> Result<Id, Error> {
     match chunks[..] {
         [] => {
             let piece = Piece { prefix: options.prefix, data: Bytes::new(), compressor: None };

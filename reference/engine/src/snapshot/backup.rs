@@ -5,12 +5,7 @@
 //! is left out, counted in the summaries, and told in the outcome. What the format cannot carry is told as a
 //! loss. Ignore rules of policies are not applied: this engine stores everything.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    io::Read as _,
-    pin::Pin,
-};
+use std::{collections::BTreeMap, future::Future, io::Read as _, pin::Pin};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -64,7 +59,11 @@ impl Storing {
     /// [`Error::UnsupportedFeature`] naming what this engine cannot write with.
     pub fn new(contents: &Contents, policy: &Policy, options: &BackupOptions) -> Result<Self, Error> {
         const PARALLEL_ABOVE: u64 = 2 << 30;
-        let name = options.compression.as_deref().or(policy.compression.compressor_name.as_deref()).unwrap_or("none");
+        let name = options
+            .compression
+            .as_deref()
+            .or(policy.compression.compressor_name.as_deref())
+            .unwrap_or("none");
         let metadata_name = options
             .metadata_compression
             .as_deref()
@@ -72,16 +71,26 @@ impl Storing {
             .unwrap_or("zstd-fastest");
         let (compressor, metadata) = (Compressor::named(name)?, Compressor::named(metadata_name)?);
         let repository = Splitter::named(&contents.secrets.format.splitter)?;
-        let splitter = policy.splitter.algorithm.as_deref().filter(|name| !name.is_empty()).map_or(Ok(repository), Splitter::named)?;
-        let parallel_above = policy.other.get("upload").and_then(|upload| upload.get("parallelUploadAboveSize"));
-        let symlink = WriteOptions { prefix: None, splitter: repository, compressor: None, list_compressor: metadata };
+        let splitter = policy
+            .splitter
+            .algorithm
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map_or(Ok(repository), Splitter::named)?;
+        let parallel_above =
+            policy.other.get("upload").and_then(|upload| upload.get("parallelUploadAboveSize"));
+        let symlink =
+            WriteOptions { prefix: None, splitter: repository, compressor: None, list_compressor: metadata };
         Ok(Self {
             policy: policy.clone(),
             compressor,
             file: WriteOptions { splitter, ..symlink },
             directory: WriteOptions { prefix: Some(b'k'), compressor: metadata, ..symlink },
             symlink,
-            parallel_above: parallel_above.and_then(serde_json::Value::as_u64).filter(|size| *size > 0).unwrap_or(PARALLEL_ABOVE),
+            parallel_above: parallel_above
+                .and_then(serde_json::Value::as_u64)
+                .filter(|size| *size > 0)
+                .unwrap_or(PARALLEL_ABOVE),
         })
     }
     fn compressor(&self, name: &[u8], size: u64) -> Option<Compressor> {
@@ -193,7 +202,10 @@ impl<'a> Walk<'a> {
         let failed = |operation, source| Error::Tree { operation, path: Path::root(), source };
         let own = self.tree.entry(&root).map_err(|source| failed("describe", source))?;
         if own.kind != Kind::Directory {
-            return Err(Error::InvalidInput { what: "tree", detail: "its root is not a directory".to_owned() });
+            return Err(Error::InvalidInput {
+                what: "tree",
+                detail: "its root is not a directory".to_owned(),
+            });
         }
         let children = self.tree.read_dir(&root).map_err(|source| failed("list", source))?;
         let roots: Vec<object::Id> = previous.iter().map(|snapshot| snapshot.root.object).collect();
@@ -301,15 +313,21 @@ impl<'a> Walk<'a> {
         Box::pin(async move {
             let mut earlier: Vec<BTreeMap<String, Entry>> = Vec::new();
             for object in previous {
-                match object::read(self.contents, object).await.and_then(|bytes| read_directory(object, &bytes)) {
-                    Ok((entries, _)) => earlier.push(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect()),
+                match object::read(self.contents, object)
+                    .await
+                    .and_then(|bytes| read_directory(object, &bytes))
+                {
+                    Ok((entries, _)) => {
+                        earlier.push(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
+                    }
                     // What cannot be read cannot be taken over; the files are read instead.
                     Err(damage) if damage.is_damage() => {}
                     Err(failure) => return Err(failure),
                 }
             }
             self.levels.push(Level { path: path.clone(), own, entries: Vec::new(), failures: Vec::new() });
-            let (directories, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.kind == Kind::Directory);
+            let (directories, others): (Vec<_>, Vec<_>) =
+                children.into_iter().partition(|child| child.kind == Kind::Directory);
             for child in directories {
                 if self.stopped.is_some() {
                     break;
@@ -324,7 +342,10 @@ impl<'a> Walk<'a> {
                 };
                 let name = storable_name(&child.name);
                 let earlier = earlier.iter().filter_map(|entries| entries.get(&name));
-                let previous = earlier.filter(|entry| entry.kind == EntryKind::Directory).map(|entry| entry.object).collect();
+                let previous = earlier
+                    .filter(|entry| entry.kind == EntryKind::Directory)
+                    .map(|entry| entry.object)
+                    .collect();
                 let entry = self.directory(child_path, child, grandchildren, previous).await?;
                 self.level().entries.push(entry);
             }
@@ -340,7 +361,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Stores everything in a directory that is not a directory.
-    async fn others(&mut self, directory: &Path, children: &[tree::Entry], earlier: &[BTreeMap<String, Entry>]) -> Result<(), Error> {
+    async fn others(
+        &mut self,
+        directory: &Path,
+        children: &[tree::Entry],
+        earlier: &[BTreeMap<String, Entry>],
+    ) -> Result<(), Error> {
         let mut open: Vec<Open> = Vec::new();
         let mut batch = Batch::default();
         for child in children {
@@ -361,7 +387,8 @@ impl<'a> Walk<'a> {
                     Ok(target) => {
                         let mut entry = self.describe(&path, child);
                         entry.size = target.len() as u64;
-                        entry.object = object::write(&mut self.session, target.into(), self.storing.symlink).await?;
+                        entry.object =
+                            object::write(&mut self.session, target.into(), self.storing.symlink).await?;
                         self.level().entries.push(entry);
                     }
                     Err(error) => self.fail(&path, &error),
@@ -398,13 +425,20 @@ impl<'a> Walk<'a> {
     }
 
     /// The object of an unchanged file of an earlier snapshot, if it is still live.
-    fn reusable(&self, entry: &Entry, earlier: &[BTreeMap<String, Entry>]) -> Result<Option<object::Id>, Error> {
+    fn reusable(
+        &self,
+        entry: &Entry,
+        earlier: &[BTreeMap<String, Entry>],
+    ) -> Result<Option<object::Id>, Error> {
         if self.options.force_hash {
             return Ok(None);
         }
         for known in earlier.iter().filter_map(|entries| entries.get(&entry.name)) {
-            let about = |entry: &Entry| (entry.kind, entry.mtime, entry.mode, entry.uid, entry.gid, entry.size);
-            if about(known) == about(entry) && self.session.find(&known.object.content())?.is_some_and(|found| !found.is_deleted) {
+            let about =
+                |entry: &Entry| (entry.kind, entry.mtime, entry.mode, entry.uid, entry.gid, entry.size);
+            if about(known) == about(entry)
+                && self.session.find(&known.object.content())?.is_some_and(|found| !found.is_deleted)
+            {
                 return Ok(Some(known.object));
             }
         }
@@ -417,7 +451,8 @@ impl<'a> Walk<'a> {
         let expected = open[file].entry.size;
         let compressor = self.storing.compressor(path.name(), expected);
         let options = self.storing.file;
-        let part_bytes = if expected > self.storing.parallel_above { self.storing.parallel_above } else { u64::MAX };
+        let part_bytes =
+            if expected > self.storing.parallel_above { self.storing.parallel_above } else { u64::MAX };
         let mut reader = match self.tree.open(path) {
             Ok(reader) => reader,
             Err(error) => {
@@ -573,7 +608,12 @@ pub fn snapshot_labels(snapshot: &Snapshot) -> manifest::Labels {
 }
 
 /// What lies below a directory, from its entries as stored.
-fn summarise(own: &tree::Entry, entries: &[Entry], failures: &[Failure], incomplete: Option<&str>) -> Summary {
+fn summarise(
+    own: &tree::Entry,
+    entries: &[Entry],
+    failures: &[Failure],
+    incomplete: Option<&str>,
+) -> Summary {
     let mut summary = Summary { dirs: 1, incomplete: incomplete.map(str::to_owned), ..Summary::default() };
     // The newest time never lies before 1970 (where it starts), except in a directory without entries.
     for entry in entries {
@@ -601,7 +641,9 @@ fn summarise(own: &tree::Entry, entries: &[Entry], failures: &[Failure], incompl
         summary.max_time = storable(own.mtime);
     }
     summary.failed += failures.len() as u64;
-    summary.errors.extend(failures.iter().map(|failure| (storable_name(failure.path.as_bytes()), failure.error.clone())));
+    summary.errors.extend(
+        failures.iter().map(|failure| (storable_name(failure.path.as_bytes()), failure.error.clone())),
+    );
     summary.errors.sort();
     summary.errors.truncate(ERRORS_MAX);
     summary

@@ -134,7 +134,8 @@ fn is_zero_u32(value: &u32) -> bool {
 /// The text of a mode: octal with a leading zero, Go's bits; empty for 0.
 fn mode_text(mode: u32) -> String {
     let special = [(0o4000, GO_SETUID), (0o2000, GO_SETGID), (0o1000, GO_STICKY)];
-    let go = special.iter().filter(|(posix, _)| mode & posix != 0).fold(mode & 0o777, |bits, (_, go)| bits | go);
+    let go =
+        special.iter().filter(|(posix, _)| mode & posix != 0).fold(mode & 0o777, |bits, (_, go)| bits | go);
     if go == 0 { String::new() } else { format!("0{go:o}") }
 }
 
@@ -158,7 +159,8 @@ pub fn storable(time: Time) -> Time {
 }
 
 fn timestamp(time: Time) -> Timestamp {
-    Timestamp::from_nanosecond(storable(time).as_nanos()).expect("64 bits of nanoseconds are within what a timestamp holds")
+    Timestamp::from_nanosecond(storable(time).as_nanos())
+        .expect("64 bits of nanoseconds are within what a timestamp holds")
 }
 
 fn time(timestamp: Timestamp) -> Time {
@@ -171,7 +173,10 @@ fn count(value: i64) -> u64 {
 
 impl From<&Summary> for SummaryDocument {
     fn from(summary: &Summary) -> Self {
-        let errors = summary.errors.iter().map(|(path, error)| ErrorDocument { path: path.clone(), error: error.clone() });
+        let errors = summary
+            .errors
+            .iter()
+            .map(|(path, error)| ErrorDocument { path: path.clone(), error: error.clone() });
         Self {
             size: summary.size as i64,
             files: summary.files as i64,
@@ -197,7 +202,12 @@ impl From<SummaryDocument> for Summary {
             incomplete: Some(document.incomplete).filter(|reason| !reason.is_empty()),
             failed: count(document.num_failed),
             ignored: count(document.num_ignored_errors),
-            errors: document.errors.unwrap_or_default().into_iter().map(|error| (error.path, error.error)).collect(),
+            errors: document
+                .errors
+                .unwrap_or_default()
+                .into_iter()
+                .map(|error| (error.path, error.error))
+                .collect(),
         }
     }
 }
@@ -284,7 +294,8 @@ pub fn write_directory(entries: &mut [Entry], summary: &Summary) -> Vec<u8> {
 /// Reads a directory stream. Of entries with the same name the last one counts.
 pub fn read_directory(object: object::Id, bytes: &[u8]) -> Result<(Vec<Entry>, Option<Summary>), Error> {
     let corrupt = |detail: String| Error::CorruptObject { object, detail };
-    let document: DirectoryDocument = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
+    let document: DirectoryDocument =
+        serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
     if document.stream != "kopia:directory" {
         return Err(corrupt(format!("it is a {:?}, not a directory", document.stream)));
     }
@@ -332,12 +343,18 @@ pub fn write_snapshot(snapshot: &Snapshot) -> Value {
 
 /// Reads a snapshot manifest.
 pub fn read_snapshot(manifest: &Manifest) -> Result<Snapshot, Error> {
-    let corrupt = |detail: String| Error::CorruptManifest { place: format!("manifest {}", manifest.id), detail };
-    let document = SnapshotDocument::deserialize(manifest.data()).map_err(|error| corrupt(error.to_string()))?;
+    let corrupt =
+        |detail: String| Error::CorruptManifest { place: format!("manifest {}", manifest.id), detail };
+    let document =
+        SnapshotDocument::deserialize(manifest.data()).map_err(|error| corrupt(error.to_string()))?;
     let root = document.root_entry.ok_or_else(|| corrupt("it has no root entry".to_owned()))?;
     Ok(Snapshot {
         id: manifest.id.clone(),
-        source: Source { username: document.source.username, host: document.source.host, path: document.source.path },
+        source: Source {
+            username: document.source.username,
+            host: document.source.host,
+            path: document.source.path,
+        },
         description: document.description,
         start_time: document.start_time,
         end_time: document.end_time,
@@ -415,7 +432,9 @@ mod tests {
     #[test]
     fn names_that_leave_the_directory_are_refused() {
         for name in ["..", "a/b", "", "."] {
-            let text = format!(r#"{{"stream":"kopia:directory","entries":[{{"name":"{name}","type":"f","obj":"00"}}]}}"#);
+            let text = format!(
+                r#"{{"stream":"kopia:directory","entries":[{{"name":"{name}","type":"f","obj":"00"}}]}}"#
+            );
             assert!(read_directory("k00".parse().unwrap(), text.as_bytes()).is_err(), "{name:?}");
         }
     }

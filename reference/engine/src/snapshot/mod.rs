@@ -75,7 +75,8 @@ impl Filter {
     }
     /// Whether the snapshot is one of those wanted.
     pub fn matches(&self, snapshot: &Snapshot) -> bool {
-        let equal = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let equal =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         equal(&self.username, &snapshot.source.username)
             && equal(&self.host, &snapshot.source.host)
             && equal(&self.path, &snapshot.source.path)

@@ -56,7 +56,8 @@ impl Splitter {
     /// Whether Kopia knows the name, so that a repository with it can be read here even when
     /// [`Splitter::named`] cannot write with it.
     pub fn is_known(name: &str) -> bool {
-        Self::named(name).is_ok() || (name.ends_with("-RABINKARP") && Self::named(&name.replace("RABINKARP", "BUZHASH")).is_ok())
+        Self::named(name).is_ok()
+            || (name.ends_with("-RABINKARP") && Self::named(&name.replace("RABINKARP", "BUZHASH")).is_ok())
     }
     /// Starts cutting one stream.
     pub fn start(self) -> Cutter {
@@ -139,12 +140,14 @@ impl Cutter {
         // Within one slice the outgoing byte is 64 bytes back in the slice itself, once it is that far.
         while taken < data.len() {
             let incoming = data[taken];
-            let outgoing = if taken - start >= WINDOW_BYTES { data[taken - WINDOW_BYTES] } else { self.window[self.at] };
+            let outgoing =
+                if taken - start >= WINDOW_BYTES { data[taken - WINDOW_BYTES] } else { self.window[self.at] };
             if taken - start < WINDOW_BYTES {
                 self.window[self.at] = incoming;
                 self.at = (self.at + 1) % WINDOW_BYTES;
             }
-            self.hash = self.hash.rotate_left(1) ^ TABLE[usize::from(outgoing)] ^ TABLE[usize::from(incoming)];
+            self.hash =
+                self.hash.rotate_left(1) ^ TABLE[usize::from(outgoing)] ^ TABLE[usize::from(incoming)];
             taken += 1;
             self.filled += 1;
             if (self.filled >= min && self.hash & mask == 0) || self.filled == max {
@@ -197,27 +200,37 @@ mod tests {
     }
 
     fn check(data: &[u8], splitter: &str, expected: &[usize]) {
-        let lengths: Vec<usize> = Splitter::named(splitter).unwrap().split(data).iter().map(|chunk| chunk.len()).collect();
+        let lengths: Vec<usize> =
+            Splitter::named(splitter).unwrap().split(data).iter().map(|chunk| chunk.len()).collect();
         assert_eq!(lengths, expected, "{splitter}");
     }
 
     #[test]
     fn cuts_are_those_of_the_specification() {
         let (x, y) = (data_x(), data_y());
-        assert_eq!(hex::encode(Sha256::digest(&x)), "4cc0192014ed36053283c850e180cecf7e7961547f9dceb2a909a2e5efc0bdf0");
-        assert_eq!(hex::encode(Sha256::digest(&y)), "94c20c7bbd66d3bc5cad25593beba30c4abffb3d1191234cf087be58f2618f46");
+        assert_eq!(
+            hex::encode(Sha256::digest(&x)),
+            "4cc0192014ed36053283c850e180cecf7e7961547f9dceb2a909a2e5efc0bdf0"
+        );
+        assert_eq!(
+            hex::encode(Sha256::digest(&y)),
+            "94c20c7bbd66d3bc5cad25593beba30c4abffb3d1191234cf087be58f2618f46"
+        );
         check(
             &x,
             "DYNAMIC-128K-BUZHASH",
             &[
-                262_144, 81_833, 215_186, 262_144, 207_238, 103_201, 117_746, 262_144, 87_677, 262_144, 214_282, 188_215,
-                262_144, 67_427, 186_500, 72_432, 147_543,
+                262_144, 81_833, 215_186, 262_144, 207_238, 103_201, 117_746, 262_144, 87_677, 262_144,
+                214_282, 188_215, 262_144, 67_427, 186_500, 72_432, 147_543,
             ],
         );
         check(
             &x,
             "DYNAMIC-256K-BUZHASH",
-            &[343_977, 215_186, 303_829, 165_553, 220_947, 283_646, 389_782, 188_053, 152_981, 329_571, 186_500, 219_975],
+            &[
+                343_977, 215_186, 303_829, 165_553, 220_947, 283_646, 389_782, 188_053, 152_981, 329_571,
+                186_500, 219_975,
+            ],
         );
         let mut expected = vec![262_144, 81_833, 215_186, 262_144, 178_757];
         expected.extend([65_536; 10]);

@@ -51,7 +51,8 @@ impl LocalTree {
     fn directory(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let walk = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let parts: Vec<&[u8]> = path.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+        let parts: Vec<&[u8]> =
+            path.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
         let Some((last, before)) = parts.split_last() else {
             return Ok(fs::openat(&self.root, ".", flags, Mode::empty())?);
         };
@@ -195,7 +196,12 @@ impl WriteTree for LocalTree {
     }
     fn create_file(&self, path: &Path, mode: u32) -> io::Result<Box<dyn WriteFile + '_>> {
         let (parent, name) = self.parent(path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::TRUNC
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
         Ok(Box::new(LocalFile(File::from(fs::openat(&parent, name, flags, Mode::from_raw_mode(mode))?))))
     }
     fn create_symlink(&self, path: &Path, target: &[u8]) -> io::Result<()> {
@@ -229,7 +235,9 @@ impl WriteTree for LocalTree {
             return Ok(fs::fchmod(&self.root, mode)?);
         }
         let (parent, name) = self.parent(path)?;
-        if FileType::from_raw_mode(fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) == FileType::Symlink {
+        if FileType::from_raw_mode(fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode)
+            == FileType::Symlink
+        {
             return Ok(());
         }
         Ok(fs::chmodat(&parent, name, mode, AtFlags::empty())?)
@@ -284,7 +292,8 @@ mod tests {
         let mut bytes = Vec::new();
         tree.open(&path).expect("opens").read_to_end(&mut bytes).expect("reads");
         assert_eq!((bytes.len(), &bytes[4096..]), (4099, &b"end"[..]));
-        let names: Vec<Vec<u8>> = tree.read_dir(&Path::root()).expect("lists").into_iter().map(|entry| entry.name).collect();
+        let names: Vec<Vec<u8>> =
+            tree.read_dir(&Path::root()).expect("lists").into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, [b"dir".to_vec()]);
     }
 

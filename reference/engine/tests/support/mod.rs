@@ -74,7 +74,8 @@ impl Bed {
     }
     pub fn create(&self) -> Repository {
         let context = self.context("app", "cluster");
-        block_on(Repository::create(self.store.clone(), "password", CreateOptions::default(), context)).unwrap()
+        block_on(Repository::create(self.store.clone(), "password", CreateOptions::default(), context))
+            .unwrap()
     }
     pub fn open(&self) -> Repository {
         block_on(Repository::open(self.store.clone(), "password", self.context("app", "cluster"))).unwrap()
@@ -130,7 +131,8 @@ pub fn fill(root: &FilePath, seed: u64, count: u64) {
                 fs::create_dir(&path).unwrap();
                 directories.push(path);
             }
-            2 => std::os::unix::fs::symlink(format!("../somewhere/{n}"), parent.join(format!("link{n}"))).unwrap(),
+            2 => std::os::unix::fs::symlink(format!("../somewhere/{n}"), parent.join(format!("link{n}")))
+                .unwrap(),
             kind => {
                 let size = [0, 1, 700, 9000, 130_000, 700_000][(chance.next() % 6) as usize];
                 // Few seeds, so that some files are equal; zeros, so that there is something to compress.
@@ -140,10 +142,14 @@ pub fn fill(root: &FilePath, seed: u64, count: u64) {
         }
     }
     for (n, path) in walk(root).into_iter().enumerate() {
-        let time = std::time::UNIX_EPOCH + std::time::Duration::new(1_500_000_000 + n as u64 * 977, 123_456_789);
+        let time =
+            std::time::UNIX_EPOCH + std::time::Duration::new(1_500_000_000 + n as u64 * 977, 123_456_789);
         if path.symlink_metadata().unwrap().is_file() {
             let file = fs::File::options().write(true).open(&path).unwrap();
-            file.set_permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode([0o644, 0o600, 0o755, 0o4711][n % 4])).unwrap();
+            file.set_permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(
+                [0o644, 0o600, 0o755, 0o4711][n % 4],
+            ))
+            .unwrap();
             file.set_modified(time).unwrap();
         }
     }
@@ -178,7 +184,14 @@ fn describe(root: &FilePath) -> BTreeMap<Vec<u8>, String> {
         } else {
             "directory".to_owned()
         };
-        let text = format!("{what} mode {:o} owner {}:{} time {}.{}", about.mode(), about.uid(), about.gid(), about.mtime(), about.mtime_nsec());
+        let text = format!(
+            "{what} mode {:o} owner {}:{} time {}.{}",
+            about.mode(),
+            about.uid(),
+            about.gid(),
+            about.mtime(),
+            about.mtime_nsec()
+        );
         found.insert(path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec(), text);
     }
     found
@@ -191,7 +204,9 @@ pub fn compare(a: &FilePath, b: &FilePath) -> Vec<String> {
     names
         .into_iter()
         .filter(|name| a.get(name) != b.get(name))
-        .map(|name| format!("{}: {:?} became {:?}", String::from_utf8_lossy(&name), a.get(&name), b.get(&name)))
+        .map(|name| {
+            format!("{}: {:?} became {:?}", String::from_utf8_lossy(&name), a.get(&name), b.get(&name))
+        })
         .collect()
 }
 
@@ -288,7 +303,10 @@ impl Fixed {
             uid: 568,
             gid: 568,
             size: bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            mtime: engine::tree::Time { seconds: 1_600_000_000 + i64::try_from(n).unwrap(), nanoseconds: 123_456_789 },
+            mtime: engine::tree::Time {
+                seconds: 1_600_000_000 + i64::try_from(n).unwrap(),
+                nanoseconds: 123_456_789,
+            },
             inode: n as u64 + 1,
             links: 1,
             device: 1,
@@ -305,7 +323,10 @@ impl ReadTree for Fixed {
     }
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let children = Self::all().into_iter().map(|(name, ..)| Path::new(name));
-        children.filter(|child| child.parent().as_ref() == Some(path)).map(|child| self.entry(&child)).collect()
+        children
+            .filter(|child| child.parent().as_ref() == Some(path))
+            .map(|child| self.entry(&child))
+            .collect()
     }
     fn read_link(&self, _: &Path) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::InvalidInput.into())

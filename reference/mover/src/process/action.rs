@@ -43,7 +43,10 @@ impl Shell {
         }
         let status = child.wait().await?;
         *self.running() = None;
-        Ok(ActionEnd { code: status.code().unwrap_or(128), output: String::from_utf8_lossy(&output).into_owned() })
+        Ok(ActionEnd {
+            code: status.code().unwrap_or(128),
+            output: String::from_utf8_lossy(&output).into_owned(),
+        })
     }
 }
 
@@ -51,6 +54,9 @@ impl Shell {
 impl RunAction for Shell {
     async fn run(&self, command: &str) -> ActionEnd {
         self.end_remaining();
-        self.spawn(command).await.unwrap_or_else(|error| ActionEnd { code: 127, output: format!("bash could not be run: {error}") })
+        self.spawn(command).await.unwrap_or_else(|error| ActionEnd {
+            code: 127,
+            output: format!("bash could not be run: {error}"),
+        })
     }
 }

@@ -18,8 +18,18 @@ pub struct LocalStores {
 fn directory(location: &Location) -> Result<Arc<LocalFiles>, Error> {
     match location {
         Location::Filesystem { path } => Ok(Arc::new(LocalFiles::new(path))),
-        Location::S3 { .. } => Err(Error::new(ErrorKind::Misconfigured, "open", "", "S3 comes with the kind tier; this mover opens filesystem:// repositories only")),
-        Location::Unsupported { kind } => Err(Error::new(ErrorKind::Misconfigured, "open", "", format!("{kind} is not supported by this mover"))),
+        Location::S3 { .. } => Err(Error::new(
+            ErrorKind::Misconfigured,
+            "open",
+            "",
+            "S3 comes with the kind tier; this mover opens filesystem:// repositories only",
+        )),
+        Location::Unsupported { kind } => Err(Error::new(
+            ErrorKind::Misconfigured,
+            "open",
+            "",
+            format!("{kind} is not supported by this mover"),
+        )),
     }
 }
 

@@ -38,7 +38,12 @@ fn app(incomplete_newest: bool) -> Vec<Snapshot> {
     vec![
         snapshot("one", "app@media:/data", "2026-01-01T03:00:00Z", None),
         snapshot("two", "app@media:/data", "2026-01-02T03:00:05.123Z", None),
-        snapshot("three", "app@media:/data", "2026-01-03T03:00:00Z", incomplete_newest.then_some("checkpoint")),
+        snapshot(
+            "three",
+            "app@media:/data",
+            "2026-01-03T03:00:00Z",
+            incomplete_newest.then_some("checkpoint"),
+        ),
         snapshot("other", "db@media:/data", "2026-01-04T03:00:00Z", None),
     ]
 }
@@ -72,7 +77,11 @@ fn the_safe_choice_compares_instants_and_skips_incomplete_ones() {
 fn the_original_compares_texts_and_takes_incomplete_ones() {
     let check = |as_of: Option<&str>, previous: Option<i32>, shallow: Option<i32>, expected: &str| {
         let task = Restore { as_of: as_of.map(str::to_owned), previous, shallow, ..Restore::default() };
-        assert_eq!(chosen(&app(true), &task, Profile::Original), expected, "{as_of:?} {previous:?} {shallow:?}");
+        assert_eq!(
+            chosen(&app(true), &task, Profile::Original),
+            expected,
+            "{as_of:?} {previous:?} {shallow:?}"
+        );
     };
     check(None, None, None, "three");
     check(None, Some(2), None, "one");
@@ -121,6 +130,7 @@ fn likeness_is_symmetric_and_keeps_names_that_are_only_role_words() {
 fn candidates_are_counted_per_line_newest_first() {
     let snapshots = app(true);
     let found = lines(&snapshots);
-    let names: Vec<String> = found.iter().map(|line| format!("{} {}", line.identity, line.snapshots)).collect();
+    let names: Vec<String> =
+        found.iter().map(|line| format!("{} {}", line.identity, line.snapshots)).collect();
     assert_eq!(names, ["db@media:/data 1", "app@media:/data 2"]);
 }

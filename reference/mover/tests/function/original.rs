@@ -54,7 +54,11 @@ fn a_wrong_password_surfaces_as_a_failed_creation() {
     stage.set("KOPIA_PASSWORD", "quite another one");
     let ended = stage.backup(At::Never);
     assert_eq!(ended.outcome.exit_code, 1);
-    assert!(ended.log.contains("unable to get repository storage: found existing data in storage location"), "{}", ended.log);
+    assert!(
+        ended.log.contains("unable to get repository storage: found existing data in storage location"),
+        "{}",
+        ended.log
+    );
     assert!(ended.log.contains("ERROR: Failed to create repository"), "{}", ended.log);
 }
 
@@ -88,7 +92,10 @@ fn the_creating_pod_owns_maintenance() {
     stage.set("DIRECTION", "maintenance");
     let ended = stage.restore();
     assert_eq!(ended.outcome.exit_code, 0, "{}", ended.log);
-    let expected = Ending::Maintained { owner: "maintenance@volsync".into(), taken_from: Some("root@volsync-src-app-x7k2p".into()) };
+    let expected = Ending::Maintained {
+        owner: "maintenance@volsync".into(),
+        taken_from: Some("root@volsync-src-app-x7k2p".into()),
+    };
     assert_eq!(ended.outcome.ending, expected);
 }
 

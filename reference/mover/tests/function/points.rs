@@ -24,7 +24,10 @@ fn a_run_that_was_told_to_stop_never_succeeds() {
     let trace = operations();
     let total = trace.len() as u64;
     let data = trace.iter().position(|operation| operation.starts_with("put p")).expect("a data pack");
-    let session = trace[..data].iter().rposition(|operation| operation.starts_with("put s")).expect("its session marker");
+    let session = trace[..data]
+        .iter()
+        .rposition(|operation| operation.starts_with("put s"))
+        .expect("its session marker");
     for yields in [false, true] {
         for at in 0..total {
             let mut stage = Stage::new();
@@ -37,7 +40,12 @@ fn a_run_that_was_told_to_stop_never_succeeds() {
             // A store that answers at once leaves only the engine's own looks at the monitor, while it walks.
             if at < if yields { data } else { session } as u64 {
                 let after = stage.restore();
-                assert_ne!(after.outcome.ending, Ending::Restored, "{context}: the run went on to its end:\n{}", after.log);
+                assert_ne!(
+                    after.outcome.ending,
+                    Ending::Restored,
+                    "{context}: the run went on to its end:\n{}",
+                    after.log
+                );
             }
             heals(&mut stage, &context);
         }
@@ -56,10 +64,19 @@ fn success_means_that_a_snapshot_is_stored_whatever_fails() {
                     assert_eq!(ended.outcome.ending, Ending::BackedUp, "{plan:?}");
                     let id = ended.outcome.snapshot.expect("a success names its snapshot").id;
                     let restored = stage.restore();
-                    assert_eq!(restored.outcome.snapshot.map(|snapshot| snapshot.id), Some(id), "{plan:?}:\n{}", restored.log);
+                    assert_eq!(
+                        restored.outcome.snapshot.map(|snapshot| snapshot.id),
+                        Some(id),
+                        "{plan:?}:\n{}",
+                        restored.log
+                    );
                 } else {
                     let code = ended.outcome.failed().expect("a failure").code;
-                    let expected = if kind == ErrorKind::NoSpace { ExitCode::OutOfSpace } else { ExitCode::RepositoryUnreachable };
+                    let expected = if kind == ErrorKind::NoSpace {
+                        ExitCode::OutOfSpace
+                    } else {
+                        ExitCode::RepositoryUnreachable
+                    };
                     assert_eq!(code, expected, "{plan:?}:\n{}", ended.log);
                 }
                 heals(&mut stage, &format!("{plan:?}"));

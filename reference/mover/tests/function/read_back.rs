@@ -20,7 +20,8 @@ fn restored_onto(medium: Medium) -> Failure {
 
 #[test]
 fn a_failing_sync_fails_the_restore() {
-    let check = |errno, expected| assert_eq!(restored_onto(Medium::FailsSync(errno)).code, expected, "{errno}");
+    let check =
+        |errno, expected| assert_eq!(restored_onto(Medium::FailsSync(errno)).code, expected, "{errno}");
     check(22, ExitCode::SyncFailed);
     check(5, ExitCode::SyncFailed);
     check(28, ExitCode::OutOfSpace);
@@ -38,7 +39,10 @@ fn zeros_are_found_and_called_zeros() {
 #[test]
 fn lengths_and_absence_are_found() {
     let failure = restored_onto(Medium::Truncates);
-    assert_eq!((failure.code, failure.paths), (ExitCode::ReadBackMismatch, vec!["file: 4 bytes instead of 7".to_owned()]));
+    assert_eq!(
+        (failure.code, failure.paths),
+        (ExitCode::ReadBackMismatch, vec!["file: 4 bytes instead of 7".to_owned()])
+    );
     let failure = restored_onto(Medium::Loses);
     assert_eq!((failure.code, failure.paths), (ExitCode::ReadBackMismatch, vec!["file: missing".to_owned()]));
 }

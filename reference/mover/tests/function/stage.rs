@@ -161,8 +161,15 @@ impl Stage {
             ("KOPIA_OVERRIDE_USERNAME", "app"),
             ("KOPIA_OVERRIDE_HOSTNAME", "media"),
         ];
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { folder, store: Arc::new(MemoryStore::new(Arc::new(move || time(&clock)))), variables, yields: false, hour }
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self {
+            folder,
+            store: Arc::new(MemoryStore::new(Arc::new(move || time(&clock)))),
+            variables,
+            yields: false,
+            hour,
+        }
     }
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -189,7 +196,13 @@ impl Stage {
         let clock = self.hour.clone();
         let (told, stop) = watch::channel(false);
         let trace = Arc::new(Mutex::new(Vec::new()));
-        let store = Interfering { inner: self.store.clone(), at, trace: trace.clone(), stop: told.clone(), yields: self.yields };
+        let store = Interfering {
+            inner: self.store.clone(),
+            at,
+            trace: trace.clone(),
+            stop: told.clone(),
+            yields: self.yields,
+        };
         let log = Arc::new(Mutex::new(String::new()));
         let sink = log.clone();
         let doors = Doors {

@@ -26,13 +26,18 @@ fn an_unreadable_file_fails_the_backup_and_is_named() {
     let restored = stage.restore();
     assert_eq!(restored.outcome.ending, Ending::Restored, "{}", restored.log);
     assert_eq!(restored.outcome.snapshot, ended.outcome.snapshot, "what could be read was stored");
-    assert_eq!(restored.outcome.losses.iter().map(|loss| (loss.count, loss.example.as_str())).collect::<Vec<_>>(), [(1, "other")]);
+    assert_eq!(
+        restored.outcome.losses.iter().map(|loss| (loss.count, loss.example.as_str())).collect::<Vec<_>>(),
+        [(1, "other")]
+    );
 }
 
 #[test]
 fn retries_over_an_unreadable_file_push_no_whole_snapshot_out() {
     let mut stage = Stage::new();
-    for (class, keep) in [("LATEST", "1"), ("HOURLY", "0"), ("DAILY", "0"), ("WEEKLY", "0"), ("MONTHLY", "0"), ("YEARLY", "0")] {
+    for (class, keep) in
+        [("LATEST", "1"), ("HOURLY", "0"), ("DAILY", "0"), ("WEEKLY", "0"), ("MONTHLY", "0"), ("YEARLY", "0")]
+    {
         stage.set(&format!("KOPIA_RETAIN_{class}"), keep);
     }
     let whole = stage.backup(At::Never).outcome.snapshot.expect("stored");
@@ -51,7 +56,9 @@ fn the_original_fails_with_1_in_its_own_words() {
     stage.set("MOVER_PROFILE", "original");
     let ended = partial(&mut stage);
     assert_eq!(ended.outcome.exit_code, 1);
-    for line in ["Found 1 fatal error(s) while snapshotting app@media:/data.", "ERROR: Failed to create snapshot"] {
+    for line in
+        ["Found 1 fatal error(s) while snapshotting app@media:/data.", "ERROR: Failed to create snapshot"]
+    {
         assert!(ended.log.contains(line), "{line} is missing:\n{}", ended.log);
     }
 }

@@ -10,7 +10,8 @@ struct Kopia<'a>(&'a Stage);
 impl<'a> Kopia<'a> {
     /// None, with the reason printed, when there is no kopia.
     fn find(stage: &'a Stage) -> Option<Self> {
-        let is_there = Command::new("kopia").arg("--version").output().is_ok_and(|output| output.status.success());
+        let is_there =
+            Command::new("kopia").arg("--version").output().is_ok_and(|output| output.status.success());
         if !is_there {
             println!("skipped: no kopia on PATH");
         }
@@ -33,7 +34,15 @@ impl<'a> Kopia<'a> {
     }
     fn repository(&self, verb: &str) {
         let path = self.0.repository().display().to_string();
-        self.run(&["repository", verb, "filesystem", "--path", &path, "--override-username=app", "--override-hostname=media"]);
+        self.run(&[
+            "repository",
+            verb,
+            "filesystem",
+            "--path",
+            &path,
+            "--override-username=app",
+            "--override-hostname=media",
+        ]);
     }
 }
 
@@ -45,17 +54,23 @@ fn kopia_lists_verifies_and_restores_what_the_mover_wrote() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let id = ended.outcome.snapshot.expect("a snapshot").id;
     kopia.repository("connect");
-    let listed: serde_json::Value = serde_json::from_str(&kopia.run(&["snapshot", "list", "--all", "--json"])).expect("JSON");
+    let listed: serde_json::Value =
+        serde_json::from_str(&kopia.run(&["snapshot", "list", "--all", "--json"])).expect("JSON");
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
-    assert_eq!((listed[0]["id"].as_str(), listed[0]["source"]["path"].as_str()), (Some(id.as_str()), Some("/data")));
+    assert_eq!(
+        (listed[0]["id"].as_str(), listed[0]["source"]["path"].as_str()),
+        (Some(id.as_str()), Some("/data"))
+    );
     kopia.run(&["snapshot", "verify", "--verify-files-percent=100"]);
     kopia.run(&["snapshot", "restore", &id, &stage.restored().display().to_string()]);
     // Kopia itself gives directories the newest time below and symlinks only microseconds.
     assert_eq!(without_times(&stage.restored()), without_times(&stage.data()));
-    let policy: serde_json::Value = serde_json::from_str(&kopia.run(&["policy", "show", "app@media:/data", "--json"])).expect("JSON");
+    let policy: serde_json::Value =
+        serde_json::from_str(&kopia.run(&["policy", "show", "app@media:/data", "--json"])).expect("JSON");
     assert_eq!(policy["retention"]["keepDaily"], 3);
     assert_eq!(policy["compression"]["compressorName"], "zstd-fastest");
-    let maintenance: serde_json::Value = serde_json::from_str(&kopia.run(&["maintenance", "info", "--json"])).expect("JSON");
+    let maintenance: serde_json::Value =
+        serde_json::from_str(&kopia.run(&["maintenance", "info", "--json"])).expect("JSON");
     assert_eq!(maintenance["owner"], mover::MAINTENANCE_OWNER);
 }
 
@@ -70,7 +85,8 @@ fn the_mover_restores_and_continues_what_kopia_wrote() {
     assert_eq!(listing(&stage.restored()), listing(&stage.data()));
     fs::write(stage.data().join("next"), "day").expect("written");
     stage.backed_up();
-    let listed: serde_json::Value = serde_json::from_str(&kopia.run(&["snapshot", "list", "--all", "--json"])).expect("JSON");
+    let listed: serde_json::Value =
+        serde_json::from_str(&kopia.run(&["snapshot", "list", "--all", "--json"])).expect("JSON");
     assert_eq!(listed.as_array().map(Vec::len), Some(2));
     kopia.run(&["snapshot", "verify", "--verify-files-percent=100"]);
     let _ = fs::remove_dir_all(stage.path("cache"));

@@ -43,7 +43,8 @@ fn a_wrong_identity_is_told_with_its_candidates() {
     stage.backed_up();
     fs::write(stage.restored().join("kept"), "x").expect("written");
     for (username, hostname) in [("app-dst", "media"), ("App", "media"), ("app", "downloads")] {
-        let ended = stage.restore().named(username, hostname).with("KOPIA_ENABLE_FILE_DELETION", "true").run();
+        let ended =
+            stage.restore().named(username, hostname).with("KOPIA_ENABLE_FILE_DELETION", "true").run();
         let failure = failed_with(&ended, ExitCode::OnlyAlike);
         assert_eq!(failure.candidates.len(), 1, "{username}@{hostname}");
         assert_eq!(failure.candidates[0].identity, Identity::new("app", "media", "/data"));

@@ -13,7 +13,11 @@ fn what_was_backed_up_is_restored() {
     let snapshot = ended.outcome.snapshot.expect("a snapshot");
     assert_eq!((snapshot.files, snapshot.identity.to_string().as_str()), (5, "app@media:/data"));
     assert!(ended.outcome.repository.as_ref().is_some_and(|repository| repository.created));
-    for line in ["=== Checking directory for content ===", "INFO: Snapshot created successfully", "=== Applying retention policy ==="] {
+    for line in [
+        "=== Checking directory for content ===",
+        "INFO: Snapshot created successfully",
+        "=== Applying retention policy ===",
+    ] {
         assert!(ended.log.contains(line), "{line} is missing:\n{}", ended.log);
     }
 
@@ -22,7 +26,9 @@ fn what_was_backed_up_is_restored() {
     let read_back = ended.outcome.read_back.expect("a read-back check");
     assert_eq!((read_back.files, read_back.mismatches), (5, 0));
     assert_eq!(listing(&stage.restored()), listing(&stage.data()));
-    for line in ["Selected snapshot with id: ", "INFO: Snapshot restore completed successfully", "INFO: === Done ==="] {
+    for line in
+        ["Selected snapshot with id: ", "INFO: Snapshot restore completed successfully", "INFO: === Done ==="]
+    {
         assert!(ended.log.contains(line), "{line} is missing:\n{}", ended.log);
     }
 }
@@ -68,7 +74,10 @@ fn maintenance_runs_as_its_owner_and_takes_over_only_on_purpose() {
     stage.backed_up();
     let ended = stage.maintenance().run();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
-    assert_eq!(ended.outcome.ending, Ending::Maintained { owner: "maintenance@volsync".into(), taken_from: None });
+    assert_eq!(
+        ended.outcome.ending,
+        Ending::Maintained { owner: "maintenance@volsync".into(), taken_from: None }
+    );
 
     let second = || stage.maintenance().with("KOPIA_OVERRIDE_MAINTENANCE_USERNAME", "second@kept");
     let ended = second().run();
@@ -77,7 +86,8 @@ fn maintenance_runs_as_its_owner_and_takes_over_only_on_purpose() {
     let ended = second().with("KOPIA_MAINTENANCE_TAKEOVER_FROM", "somebody@else").run();
     assert_eq!(ended.code, Some(contract::ExitCode::MaintenanceForeign.number()));
     let ended = second().with("KOPIA_MAINTENANCE_TAKEOVER_FROM", "maintenance@volsync").run();
-    let expected = Ending::Maintained { owner: "second@kept".into(), taken_from: Some("maintenance@volsync".into()) };
+    let expected =
+        Ending::Maintained { owner: "second@kept".into(), taken_from: Some("maintenance@volsync".into()) };
     assert_eq!((ended.code, ended.outcome.ending), (Some(0), expected), "{}", ended.log);
     assert_eq!(stage.restore().run().code, Some(0));
 }
@@ -113,7 +123,8 @@ fn actions_run_around_the_snapshot() {
     let stage = Stage::filled();
     let data = stage.data();
     let before = format!("echo dumped > {}/dump; echo told", data.display());
-    let ended = stage.backup().with("KOPIA_BEFORE_SNAPSHOT", before).with("KOPIA_AFTER_SNAPSHOT", "exit 7").run();
+    let ended =
+        stage.backup().with("KOPIA_BEFORE_SNAPSHOT", before).with("KOPIA_AFTER_SNAPSHOT", "exit 7").run();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     assert!(ended.log.contains("told\nbefore-snapshot action completed successfully"), "{}", ended.log);
     assert_eq!(ended.outcome.warnings.len(), 1);
@@ -122,7 +133,11 @@ fn actions_run_around_the_snapshot() {
 
     let ended = stage.backup().with("KOPIA_BEFORE_SNAPSHOT", "echo bad >&2; exit 9").run();
     assert_eq!(ended.code, Some(contract::ExitCode::ActionFailed.number()));
-    assert!(ended.log.contains("before-snapshot action failed or timed out after 300 seconds"), "{}", ended.log);
+    assert!(
+        ended.log.contains("before-snapshot action failed or timed out after 300 seconds"),
+        "{}",
+        ended.log
+    );
 }
 
 #[test]

@@ -42,7 +42,18 @@ fn a_volume_without_space_fails_the_restore() {
 #[test]
 fn a_full_file_system_fails_the_backup() {
     let can_mount = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/tmp"])
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "mount",
+            "-t",
+            "tmpfs",
+            "-o",
+            "size=1m",
+            "tmpfs",
+            "/tmp",
+        ])
         .output()
         .is_ok_and(|output| output.status.success());
     if !can_mount {
@@ -60,9 +71,14 @@ fn a_full_file_system_fails_the_backup() {
     let mut command = job.under(&script);
     // The same environment and script, in a mount namespace of its own.
     let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-    let variables: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let variables: Vec<_> =
+        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "bash"]).args(arguments).env_clear().envs(variables);
+    command
+        .args(["--user", "--map-root-user", "--mount", "bash"])
+        .args(arguments)
+        .env_clear()
+        .envs(variables);
     let ended = job.finish(command.stdout(std::process::Stdio::piped()).spawn().expect("started"));
     assert_eq!(ended.code, Some(ExitCode::OutOfSpace.number()), "{}", ended.log);
     assert!(ended.log.to_lowercase().contains("no space left"), "{}", ended.log);

@@ -73,7 +73,11 @@ impl Stage {
         ] {
             variables.insert(name.to_owned(), value);
         }
-        Job { arguments: argument.map(str::to_owned).into_iter().collect(), variables, folder: self.folder.path().to_owned() }
+        Job {
+            arguments: argument.map(str::to_owned).into_iter().collect(),
+            variables,
+            folder: self.folder.path().to_owned(),
+        }
     }
     pub fn backup(&self) -> Job {
         self.job(Some("backup"), &self.data())
@@ -114,7 +118,12 @@ impl Job {
         self.dress(command)
     }
     fn dress(&self, mut command: Command) -> Command {
-        command.env_clear().envs(&self.variables).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command
+            .env_clear()
+            .envs(&self.variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         command
     }
     pub fn start(&self) -> Child {
@@ -128,7 +137,8 @@ impl Job {
         let message = fs::read_to_string(self.folder.join("termination")).expect("a termination message");
         let log = String::from_utf8(output.stdout).expect("the log is text");
         assert!(!log.contains(PASSWORD), "the password is in the log:\n{log}");
-        let outcome = Outcome::from_termination_message(&message).unwrap_or_else(|| panic!("not an outcome: {message}\n{log}"));
+        let outcome = Outcome::from_termination_message(&message)
+            .unwrap_or_else(|| panic!("not an outcome: {message}\n{log}"));
         let code = output.status.code();
         assert_eq!(Some(outcome.exit_code), code, "outcome and process disagree:\n{log}");
         assert!(log.contains(&format!("INFO: EXIT_CODE: {}", outcome.exit_code)), "{log}");
@@ -176,7 +186,8 @@ pub fn listing(root: &Path) -> BTreeMap<String, String> {
                 format!("-> {}", fs::read_link(&path).expect("read").display())
             } else {
                 let bytes = fs::read(&path).expect("read");
-                let sum = bytes.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+                let sum =
+                    bytes.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
                 format!("{} bytes {sum:x}", bytes.len())
             };
             let times = (metadata.mtime(), metadata.mtime_nsec());

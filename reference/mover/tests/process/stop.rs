@@ -28,7 +28,12 @@ fn a_stop_signal_during_an_action_ends_with_143_and_no_snapshot() {
         fs::read_to_string(format!("/proc/{shell}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
     let after = stage.restore().run();
-    assert_eq!(after.outcome.ending, Ending::NothingRestored { reason: NothingReason::FirstDeployment }, "{}", after.log);
+    assert_eq!(
+        after.outcome.ending,
+        Ending::NothingRestored { reason: NothingReason::FirstDeployment },
+        "{}",
+        after.log
+    );
     assert_eq!(stage.backup().run().code, Some(0), "the next run heals");
 }
 
@@ -43,7 +48,9 @@ fn success_is_never_reported_without_a_snapshot_whenever_the_signal_comes() {
     for delay in [0, 5, 20, 60, 150, 400] {
         let repository = stage.path(&format!("repository-{delay}"));
         fs::create_dir(&repository).expect("made");
-        let at = |job: crate::stage::Job| job.with("KOPIA_REPOSITORY", format!("filesystem://{}", repository.display()));
+        let at = |job: crate::stage::Job| {
+            job.with("KOPIA_REPOSITORY", format!("filesystem://{}", repository.display()))
+        };
         let started = stage.path(&format!("started-{delay}"));
         let job = at(stage.backup()).with("KOPIA_BEFORE_SNAPSHOT", format!("touch {}", started.display()));
         let child = job.start();
@@ -76,7 +83,9 @@ fn a_stopped_restore_is_not_called_restored() {
     let job = stage.restore();
     let child = job.start();
     // The first file in the destination tells that the restore is at work.
-    await_level("the first restored file", || fs::read_dir(stage.restored()).expect("listed").next().is_some());
+    await_level("the first restored file", || {
+        fs::read_dir(stage.restored()).expect("listed").next().is_some()
+    });
     terminate(child.id());
     let ended = job.finish(child);
     assert_eq!(ended.code, Some(143), "{}", ended.log);

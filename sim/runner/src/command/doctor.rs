@@ -48,7 +48,14 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
     }
     let sound = findings[0].works;
     if !args.json {
-        println!("\n{}", if sound { "the embedded bed works: run, drill and reproduce need nothing else" } else { "the embedded bed does not work: nothing can be played" });
+        println!(
+            "\n{}",
+            if sound {
+                "the embedded bed works: run, drill and reproduce need nothing else"
+            } else {
+                "the embedded bed does not work: nothing can be played"
+            }
+        );
     }
     Ok(if sound { 0 } else { Verdict::Broken.exit_code() })
 }
@@ -74,12 +81,23 @@ fn bed() -> Finding {
     } else {
         format!("{}: {}", outcome.verdict, outcome.reason)
     };
-    Finding { part: "embedded bed", works, seen, used_for: "everything", cure: "this is a bug: please report the line above" }
+    Finding {
+        part: "embedded bed",
+        works,
+        seen,
+        used_for: "everything",
+        cure: "this is a bug: please report the line above",
+    }
 }
 
 fn docker() -> Finding {
     let tried = output("docker", &["version", "--format", "{{.Server.Version}}"], &[]);
-    finding("Docker", tried, "the kind tier", "install Docker (or Podman with its docker command) and start its daemon")
+    finding(
+        "Docker",
+        tried,
+        "the kind tier",
+        "install Docker (or Podman with its docker command) and start its daemon",
+    )
 }
 
 fn kopia() -> Finding {
@@ -87,11 +105,20 @@ fn kopia() -> Finding {
         let (config, store) = (place.path("repository.config"), place.path("store"));
         std::fs::create_dir(&store).map_err(|error| error.to_string())?;
         let environment = [("KOPIA_PASSWORD", "probe"), ("KOPIA_CHECK_FOR_UPDATES", "false")];
-        output("kopia", &["--config-file", &config, "repository", "create", "filesystem", "--path", &store], &environment)?;
+        output(
+            "kopia",
+            &["--config-file", &config, "repository", "create", "filesystem", "--path", &store],
+            &environment,
+        )?;
         let version = output("kopia", &["--version"], &environment)?;
         Ok(format!("created a repository; {version}"))
     });
-    finding("kopia", tried, "interop tests and reading repositories by hand", "install it from kopia.io (one binary)")
+    finding(
+        "kopia",
+        tried,
+        "interop tests and reading repositories by hand",
+        "install it from kopia.io (one binary)",
+    )
 }
 
 fn restic() -> Finding {
@@ -100,16 +127,28 @@ fn restic() -> Finding {
         output("restic", &["--no-cache", "-r", &store, "init"], &[("RESTIC_PASSWORD", "probe")])?;
         output("restic", &["version"], &[])
     });
-    finding("restic", tried, "interop tests of the restic format (later)", "install it from restic.net or your distribution")
+    finding(
+        "restic",
+        tried,
+        "interop tests of the restic format (later)",
+        "install it from restic.net or your distribution",
+    )
 }
 
 fn fuse() -> Finding {
     let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let tried = match opened {
         Err(error) => Err(format!("/dev/fuse cannot be opened: {error}")),
-        Ok(_) => output("fusermount3", &["--version"], &[]).or_else(|_| output("fusermount", &["--version"], &[])),
+        Ok(_) => {
+            output("fusermount3", &["--version"], &[]).or_else(|_| output("fusermount", &["--version"], &[]))
+        }
     };
-    finding("FUSE", tried, "fault volumes beside a real cluster (the kit, later)", "load the fuse module and install fuse3")
+    finding(
+        "FUSE",
+        tried,
+        "fault volumes beside a real cluster (the kit, later)",
+        "load the fuse module and install fuse3",
+    )
 }
 
 fn kubectl() -> Finding {
@@ -120,15 +159,32 @@ fn kubectl() -> Finding {
 fn kustomize() -> Finding {
     let tried = tempdir().and_then(|place| {
         let folder = place.path("");
-        std::fs::write(place.path("kustomization.yaml"), "configMapGenerator:\n- name: probe\n  literals: [a=b]\n")
-            .map_err(|error| error.to_string())?;
+        std::fs::write(
+            place.path("kustomization.yaml"),
+            "configMapGenerator:\n- name: probe\n  literals: [a=b]\n",
+        )
+        .map_err(|error| error.to_string())?;
         let built = output("kustomize", &["build", &folder], &[])?;
-        if built.contains("ConfigMap") || built.contains("apiVersion") { output("kustomize", &["version"], &[]) } else { Err(built) }
+        if built.contains("ConfigMap") || built.contains("apiVersion") {
+            output("kustomize", &["version"], &[])
+        } else {
+            Err(built)
+        }
     });
-    finding("kustomize", tried, "raw Flux trees in `firedrill drill`", "install it from kustomize.io, or pipe rendered manifests into `firedrill drill -`")
+    finding(
+        "kustomize",
+        tried,
+        "raw Flux trees in `firedrill drill`",
+        "install it from kustomize.io, or pipe rendered manifests into `firedrill drill -`",
+    )
 }
 
-fn finding(part: &'static str, tried: Result<String, String>, used_for: &'static str, cure: &'static str) -> Finding {
+fn finding(
+    part: &'static str,
+    tried: Result<String, String>,
+    used_for: &'static str,
+    cure: &'static str,
+) -> Finding {
     let works = tried.is_ok();
     let seen = tried.unwrap_or_else(|reason| reason);
     Finding { part, works, seen, used_for, cure }
@@ -154,7 +210,14 @@ fn output(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Re
         std::thread::sleep(Duration::from_millis(5));
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    let first = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned();
+    let first = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes)
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
     if output.status.success() {
         Ok(first(&output.stdout))
     } else {
@@ -177,7 +240,11 @@ impl Drop for Place {
 }
 
 fn tempdir() -> Result<Place, String> {
-    let place = std::env::temp_dir().join(format!("firedrill-doctor-{}-{}", std::process::id(), PLACES.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
+    let place = std::env::temp_dir().join(format!(
+        "firedrill-doctor-{}-{}",
+        std::process::id(),
+        PLACES.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    ));
     std::fs::create_dir(&place).map_err(|error| format!("{}: {error}", place.display()))?;
     Ok(Place(place))
 }

@@ -74,7 +74,12 @@ fn incidents(found: &[Found]) -> Vec<Listed<'_>> {
                 known.scenarios.push(&one.scenario.name);
                 known.runbook |= has_runbook;
             }
-            None => listed.push(Listed { id, scenarios: vec![&one.scenario.name], about: &one.scenario.about, runbook: has_runbook }),
+            None => listed.push(Listed {
+                id,
+                scenarios: vec![&one.scenario.name],
+                about: &one.scenario.about,
+                runbook: has_runbook,
+            }),
         }
     }
     listed.sort_by_key(|listed| listed.id);
@@ -118,13 +123,22 @@ pub fn reproduce(args: &ReproduceArgs) -> anyhow::Result<u8> {
     found.retain(|one| one.scenario.id.as_deref() == Some(&args.id));
     if found.is_empty() {
         let near = nearest(&args.id, &known).join(", ");
-        eprintln!("firedrill: no incident is called {:?}; the nearest are: {near}; `firedrill incidents` lists all {}", args.id, known.len());
+        eprintln!(
+            "firedrill: no incident is called {:?}; the nearest are: {near}; `firedrill incidents` lists all {}",
+            args.id,
+            known.len()
+        );
         return Ok(EXIT_NOTHING);
     }
     if args.runbook {
-        let with_lines = found.iter().find(|one| runbook::measures(&one.scenario).iter().any(|measure| measure.line.is_some()));
+        let with_lines = found
+            .iter()
+            .find(|one| runbook::measures(&one.scenario).iter().any(|measure| measure.line.is_some()));
         let Some(one) = with_lines.or_else(|| found.iter().find(|one| has_runbook(&one.scenario))) else {
-            eprintln!("firedrill: {} has no runbook: nothing has to be done; see `firedrill reproduce {}`", args.id, args.id);
+            eprintln!(
+                "firedrill: {} has no runbook: nothing has to be done; see `firedrill reproduce {}`",
+                args.id, args.id
+            );
             return Ok(EXIT_NOTHING);
         };
         print!("{}", runbook::write(&one.scenario));
@@ -133,15 +147,21 @@ pub fn reproduce(args: &ReproduceArgs) -> anyhow::Result<u8> {
     for one in &mut found {
         one.scenario.seed = args.seed.unwrap_or(one.scenario.seed);
     }
-    let out = args.out.clone().unwrap_or_else(|| Path::new("target/firedrill").join(format!("reproduce-{}", args.id)));
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("target/firedrill").join(format!("reproduce-{}", args.id)));
     let played = run::play(&found, None, Duration::from_secs(300), &out)?;
     for (at, (outcome, one)) in played.outcomes.iter().zip(&found).enumerate() {
         let record = out.join("records").join(format!("{at:03}.ndjson"));
         let of = found.iter().find(|other| other.scenario.twin.as_ref() == Some(&one.scenario.name));
-        print!("{}", match of {
-            Some(of) => story::tell_twin(outcome, &of.scenario, &record)?,
-            None => story::tell(outcome, &one.scenario, &record)?,
-        });
+        print!(
+            "{}",
+            match of {
+                Some(of) => story::tell_twin(outcome, &of.scenario, &record)?,
+                None => story::tell(outcome, &one.scenario, &record)?,
+            }
+        );
     }
     println!("\n{}: how each subject comes out", args.id);
     for outcome in &played.outcomes {
@@ -186,8 +206,16 @@ mod tests {
 
     #[test]
     fn the_nearest_names_come_first() {
-        let known: Vec<String> = ["csi-hung-op-lock", "nfs-estale", "nfs-hard-mount-hang", "repo-bit-rot-pack"].map(str::to_owned).into();
-        for (wanted, expected) in [("nfs-estal", "nfs-estale"), ("hung", "csi-hung-op-lock"), ("repo-bitrot-pack", "repo-bit-rot-pack"), ("nfs-stale", "nfs-estale")] {
+        let known: Vec<String> =
+            ["csi-hung-op-lock", "nfs-estale", "nfs-hard-mount-hang", "repo-bit-rot-pack"]
+                .map(str::to_owned)
+                .into();
+        for (wanted, expected) in [
+            ("nfs-estal", "nfs-estale"),
+            ("hung", "csi-hung-op-lock"),
+            ("repo-bitrot-pack", "repo-bit-rot-pack"),
+            ("nfs-stale", "nfs-estale"),
+        ] {
             assert_eq!(nearest(wanted, &known)[0], expected, "{wanted}");
         }
         assert_eq!((edits("", "abc"), edits("abc", "abc"), edits("kitten", "sitting")), (3, 0, 3));

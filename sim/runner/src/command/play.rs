@@ -21,7 +21,8 @@ use crate::{
 pub fn command() -> anyhow::Result<u8> {
     let mut text = Vec::new();
     std::io::stdin().read_to_end(&mut text).context("standard input cannot be read")?;
-    let order: Order = serde_json::from_slice(&text).context("standard input is no order of `firedrill run`")?;
+    let order: Order =
+        serde_json::from_slice(&text).context("standard input is no order of `firedrill run`")?;
     let outcome = guarded(&order);
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &outcome)?;

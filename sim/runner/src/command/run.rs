@@ -55,11 +55,17 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
     if args.paths.is_empty() && args.filter.is_empty() {
         found.retain(|one| !one.scenario.tags.contains(LONG));
         if found.len() < all {
-            eprintln!("left out because they take long: {} scenarios; --filter {LONG} plays them", all - found.len());
+            eprintln!(
+                "left out because they take long: {} scenarios; --filter {LONG} plays them",
+                all - found.len()
+            );
         }
     }
     if found.is_empty() {
-        eprintln!("firedrill: none of {all} scenarios matches {:?}; see their names with `firedrill run`", args.filter);
+        eprintln!(
+            "firedrill: none of {all} scenarios matches {:?}; see their names with `firedrill run`",
+            args.filter
+        );
         return Ok(EXIT_NOTHING);
     }
     if let Some(seed) = args.seed {
@@ -71,7 +77,9 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
     let colour = std::io::stdout().is_terminal();
     let page = args.out.join("report.html");
     let text = match args.format {
-        Format::Terminal => terminal::write(&played.outcomes, &played.summary, &page.display().to_string(), colour),
+        Format::Terminal => {
+            terminal::write(&played.outcomes, &played.summary, &page.display().to_string(), colour)
+        }
         Format::Json => json::write(&played.outcomes, &played.summary),
         Format::Junit => junit::write(&played.outcomes),
         Format::Markdown => markdown::write(&played.outcomes, &played.summary),
@@ -92,12 +100,18 @@ pub struct Played {
 ///
 /// # Errors
 /// The directory cannot be written.
-pub fn play(found: &[Found], jobs: Option<u16>, limit: Duration, out: &std::path::Path) -> anyhow::Result<Played> {
+pub fn play(
+    found: &[Found],
+    jobs: Option<u16>,
+    limit: Duration,
+    out: &std::path::Path,
+) -> anyhow::Result<Played> {
     let records = out.join("records");
     if records.is_dir() {
         fs::remove_dir_all(&records).with_context(|| format!("{} cannot be emptied", records.display()))?;
     }
-    fs::create_dir_all(&records).with_context(|| format!("{} cannot be made; choose another --out", records.display()))?;
+    fs::create_dir_all(&records)
+        .with_context(|| format!("{} cannot be made; choose another --out", records.display()))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = jobs.map_or(cores, usize::from);
     let program = std::env::current_exe().context("this program does not know where it is")?;
@@ -116,9 +130,12 @@ pub fn play(found: &[Found], jobs: Option<u16>, limit: Duration, out: &std::path
     bar.finish_and_clear();
     let real_ms = u64::try_from(begins.elapsed().as_millis()).unwrap_or(u64::MAX);
     let summary = Summary::of(&outcomes, real_ms, jobs);
-    pool::join_records(&pool, &outcomes, &out.join("record.ndjson")).context("record.ndjson cannot be written")?;
-    fs::write(out.join("report.html"), html::write(&outcomes, &summary)).context("report.html cannot be written")?;
-    fs::write(out.join("outcomes.json"), json::write(&outcomes, &summary)).context("outcomes.json cannot be written")?;
+    pool::join_records(&pool, &outcomes, &out.join("record.ndjson"))
+        .context("record.ndjson cannot be written")?;
+    fs::write(out.join("report.html"), html::write(&outcomes, &summary))
+        .context("report.html cannot be written")?;
+    fs::write(out.join("outcomes.json"), json::write(&outcomes, &summary))
+        .context("outcomes.json cannot be written")?;
     Ok(Played { outcomes, summary })
 }
 

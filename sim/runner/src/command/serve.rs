@@ -59,8 +59,9 @@ pub enum Served {
 /// # Errors
 /// The port is taken, or the kubeconfig cannot be written or is somebody else's.
 pub fn command(args: &Args) -> anyhow::Result<u8> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
-        .with_context(|| format!("port {} of 127.0.0.1 cannot be had; --port 0 takes a free one", args.port))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).with_context(|| {
+        format!("port {} of 127.0.0.1 cannot be had; --port 0 takes a free one", args.port)
+    })?;
     let address = listener.local_addr().context("the socket has no address")?;
     let kubeconfig = Kubeconfig::write(&args.kubeconfig, address)?;
     #[expect(clippy::disallowed_methods, reason = "a served cluster shows the time on the wall")]
@@ -69,14 +70,22 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
         Served::Reference => (Subject::Reference(Profile::Safe), "the reference reconciles"),
         Served::None => (Subject::None, "nobody reconciles: start your own controller"),
     };
-    let mut bed = Bed::start(Options { subject, epoch, real_time: true, classes: drive::classes("rbd"), ..Options::default() });
+    let mut bed = Bed::start(Options {
+        subject,
+        epoch,
+        real_time: true,
+        classes: drive::classes("rbd"),
+        ..Options::default()
+    });
     bed.record().keep_newest(EVENTS_KEPT);
     bed.make_bucket(ENDPOINT, BUCKET);
     println!("serving on http://{address}: {who}");
     println!("  export KUBECONFIG={}", kubeconfig.path.display());
     println!("  curl http://{address}/apis/volsync.backube/v1alpha1/replicationsources");
     println!("storage classes rbd (default), cephfs, hostpath, zfs, nfs");
-    println!("repositories in the bucket {BUCKET}: KOPIA_REPOSITORY=s3://{BUCKET}, KOPIA_S3_ENDPOINT={ENDPOINT}, any keys");
+    println!(
+        "repositories in the bucket {BUCKET}: KOPIA_REPOSITORY=s3://{BUCKET}, KOPIA_S3_ENDPOINT={ENDPOINT}, any keys"
+    );
     println!("Ctrl-C ends it; nothing is kept");
     std::io::stdout().flush()?;
     let served = bed.serve(listener, stopped());
@@ -88,7 +97,8 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
 /// Waits for the process to be told to stop.
 async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };
@@ -109,24 +119,32 @@ impl Kubeconfig {
     fn write(path: &Path, address: SocketAddr) -> anyhow::Result<Self> {
         match fs::read_to_string(path) {
             Ok(text) if !text.starts_with(MARK) => {
-                anyhow::bail!("{} is a file that firedrill did not write; name another with --kubeconfig", path.display())
+                anyhow::bail!(
+                    "{} is a file that firedrill did not write; name another with --kubeconfig",
+                    path.display()
+                )
             }
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("{} cannot be read; name another with --kubeconfig", path.display()));
+                return Err(error).with_context(|| {
+                    format!("{} cannot be read; name another with --kubeconfig", path.display())
+                });
             }
             _ => {}
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let text = text(address);
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, &text));
-        written.with_context(|| format!("{} cannot be written; name another with --kubeconfig", path.display()))?;
+        written.with_context(|| {
+            format!("{} cannot be written; name another with --kubeconfig", path.display())
+        })?;
         Ok(Self { path: path.canonicalize().unwrap_or_else(|_| path.to_owned()), text })
     }
 
     /// Removes it, unless another `serve` has taken its place since.
     fn remove(self) -> anyhow::Result<()> {
         if fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
-            fs::remove_file(&self.path).with_context(|| format!("{} cannot be removed", self.path.display()))?;
+            fs::remove_file(&self.path)
+                .with_context(|| format!("{} cannot be removed", self.path.display()))?;
         }
         Ok(())
     }

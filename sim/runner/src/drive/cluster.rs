@@ -26,7 +26,8 @@ impl Stage {
             .map_err(|error| Failure::broken(format!("the manifests are no YAML: {error}")))?;
         let mut count = 0;
         for object in objects.into_iter().filter(|object| !object.is_null()) {
-            let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let namespace =
+                object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default().to_owned();
             let mut object = object;
             if namespace.is_empty() && !is_cluster_scoped(object["kind"].as_str().unwrap_or_default()) {
                 object["metadata"]["namespace"] = json!(scenario::name::DEFAULT_NAMESPACE);
@@ -101,8 +102,11 @@ impl Stage {
     }
 
     fn running_mover(&self, of: &Name) -> Result<String, Failure> {
-        mover_pod(self.bed(), of, true)
-            .ok_or_else(|| Failure::broken(format!("no mover of {of} is running: wait with `When the mover of \"{of}\" has started`")))
+        mover_pod(self.bed(), of, true).ok_or_else(|| {
+            Failure::broken(format!(
+                "no mover of {of} is running: wait with `When the mover of \"{of}\" has started`"
+            ))
+        })
     }
 
     pub(super) fn evict_mover(&mut self, of: &Name) -> Told {
@@ -130,7 +134,9 @@ impl Stage {
     pub(super) fn run_kubectl(&mut self, line: &Kubectl) -> Told {
         let namespace = line.namespace().unwrap_or(scenario::name::DEFAULT_NAMESPACE).to_owned();
         let target = |resource: &str, name: &str| {
-            let kind = kind_of(resource).ok_or_else(|| Failure::broken(format!("{resource:?} of {line} is no resource that is known")))?;
+            let kind = kind_of(resource).ok_or_else(|| {
+                Failure::broken(format!("{resource:?} of {line} is no resource that is known"))
+            })?;
             let name: Name = format!("{namespace}/{name}").parse().map_err(Failure::broken)?;
             Ok::<_, Failure>(ObjectRef::new(kind, name))
         };
@@ -179,9 +185,15 @@ impl Stage {
             .into_iter()
             .find(|driver| {
                 workload.contains(driver.as_str())
-                    || ["rbd", "cephfs", "zfs", "nfs"].iter().any(|kind| workload.contains(kind) && driver.contains(kind))
+                    || ["rbd", "cephfs", "zfs", "nfs"]
+                        .iter()
+                        .any(|kind| workload.contains(kind) && driver.contains(kind))
             })
-            .ok_or_else(|| Failure::unsupported(format!("only CSI drivers can be restarted here, and {workload} runs none")))
+            .ok_or_else(|| {
+                Failure::unsupported(format!(
+                    "only CSI drivers can be restarted here, and {workload} runs none"
+                ))
+            })
     }
 
     pub(super) fn expect_exists(&mut self, object: &ObjectRef, present: bool) -> Told {
@@ -194,7 +206,10 @@ impl Stage {
 
     pub(super) fn expect_object(&mut self, object: &ObjectRef, has: &Fields) -> Told {
         let (kind, namespace, name) = self.scoped(object);
-        let found = self.bed().get(&kind, &namespace, &name).ok_or_else(|| Failure::violated(format!("{object} does not exist")))?;
+        let found = self
+            .bed()
+            .get(&kind, &namespace, &name)
+            .ok_or_else(|| Failure::violated(format!("{object} does not exist")))?;
         for (path, value) in has.iter() {
             let value = self.resolve(value)?;
             let seen = look(&found, path).cloned().unwrap_or(Value::Null);
@@ -219,12 +234,16 @@ pub(super) fn mover_pod(bed: &Bed, of: &Name, running: bool) -> Option<String> {
         .list("Pod", of.namespace())
         .into_iter()
         .filter(|pod| {
-            let job = pod.pointer("/metadata/labels/job-name").or_else(|| pod.pointer("/metadata/labels/batch.kubernetes.io~1job-name"));
+            let job = pod
+                .pointer("/metadata/labels/job-name")
+                .or_else(|| pod.pointer("/metadata/labels/batch.kubernetes.io~1job-name"));
             job.and_then(Value::as_str).is_some_and(|job| jobs.iter().any(|name| name == job))
         })
         .filter(|pod| !running || pod.pointer("/status/phase").is_some_and(|phase| phase == "Running"))
         .collect();
-    pods.sort_by_key(|pod| pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default().to_owned());
+    pods.sort_by_key(|pod| {
+        pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default().to_owned()
+    });
     pods.last()?.pointer("/metadata/name")?.as_str().map(str::to_owned)
 }
 

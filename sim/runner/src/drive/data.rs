@@ -18,27 +18,48 @@ use testbed::{
 use super::{Failure, Stage, Told, replication::explain, stage::PATIENCE};
 
 impl Stage {
-    pub(super) fn expect_snapshot_holds(&mut self, source: &Name, which: &Which, volume: &Name, at: &Moment) -> Told {
+    pub(super) fn expect_snapshot_holds(
+        &mut self,
+        source: &Name,
+        which: &Which,
+        volume: &Name,
+        at: &Moment,
+    ) -> Told {
         let expected = self.expected(Some((source, which)), volume, at)?;
         self.probes += 1;
         let probe = source.sibling(format!("probe-{}", self.probes));
-        let claim = Claim { name: probe.clone(), filled_from: None, class: Some("rbd".to_owned()), capacity: None };
+        let claim =
+            Claim { name: probe.clone(), filled_from: None, class: Some("rbd".to_owned()), capacity: None };
         self.build_claim(&claim)?;
         self.await_bound(&probe)?;
         let destination = self.probe_destination(source, which, &probe)?;
         self.apply(&destination)?;
         let wanted = probe.clone();
-        let waited = self.bed_mut().wait_until(&format!("a snapshot of {source} to be restored"), PATIENCE, move |bed| {
-            let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
-            (object.pointer("/status/lastManualSync").is_some_and(|tag| tag == "probe")).then_some(object)
-        });
+        let waited = self.bed_mut().wait_until(
+            &format!("a snapshot of {source} to be restored"),
+            PATIENCE,
+            move |bed| {
+                let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
+                (object.pointer("/status/lastManualSync").is_some_and(|tag| tag == "probe")).then_some(object)
+            },
+        );
         let object = waited.map_err(|stalled| {
             let seen = self.must_get_kind("ReplicationDestination", &probe).map(|object| explain(&object));
-            Failure::violated(format!("no snapshot of {source} could be restored: {stalled}; {}", seen.unwrap_or_else(|failure| failure.reason)))
+            Failure::violated(format!(
+                "no snapshot of {source} could be restored: {stalled}; {}",
+                seen.unwrap_or_else(|failure| failure.reason)
+            ))
         })?;
-        let result = object.pointer("/status/latestMoverStatus/result").and_then(Value::as_str).unwrap_or("unknown").to_owned();
+        let result = object
+            .pointer("/status/latestMoverStatus/result")
+            .and_then(Value::as_str)
+            .unwrap_or("unknown")
+            .to_owned();
         if result != "Successful" {
-            return Err(Failure::violated(format!("the restore of a snapshot of {source} was {result}: {}", explain(&object))));
+            return Err(Failure::violated(format!(
+                "the restore of a snapshot of {source} was {result}: {}",
+                explain(&object)
+            )));
         }
         let report = self.read_back(&probe, &expected)?;
         for kind in ["ReplicationDestination", "PersistentVolumeClaim"] {
@@ -89,9 +110,15 @@ impl Stage {
     }
 
     fn judge_tree(&mut self, what: &str, volume: &Name, report: &Report) -> Told {
-        self.losses.extend(report.losses.iter().map(|(loss, tally)| format!("{loss} ({} times)", tally.count)));
+        self.losses
+            .extend(report.losses.iter().map(|(loss, tally)| format!("{loss} ({} times)", tally.count)));
         if report.is_equal() {
-            return Ok(format!("{} files, {} bytes compared, {} declared losses", report.files, report.bytes, report.losses.len()));
+            return Ok(format!(
+                "{} files, {} bytes compared, {} declared losses",
+                report.files,
+                report.bytes,
+                report.losses.len()
+            ));
         }
         let first: Vec<_> = report.differences.iter().take(5).map(ToString::to_string).collect();
         let more = report.differing().saturating_sub(first.len() as u64);
@@ -100,7 +127,12 @@ impl Stage {
     }
 
     /// What a volume held at a moment.
-    fn expected(&self, snapshot: Option<(&Name, &Which)>, volume: &Name, at: &Moment) -> Result<Entry, Failure> {
+    fn expected(
+        &self,
+        snapshot: Option<(&Name, &Which)>,
+        volume: &Name,
+        at: &Moment,
+    ) -> Result<Entry, Failure> {
         let instant = match at {
             Moment::Now => self.now(),
             Moment::Remembered(moment) => self.moment(moment)?,
@@ -112,7 +144,11 @@ impl Stage {
                         .iter()
                         .find(|(_, of)| *of == volume)
                         .map(|(source, _)| source.clone())
-                        .ok_or_else(|| Failure::broken(format!("no replication source backs up {volume}: name a moment instead")))?,
+                        .ok_or_else(|| {
+                            Failure::broken(format!(
+                                "no replication source backs up {volume}: name a moment instead"
+                            ))
+                        })?,
                 };
                 let starts = self.scribe().ask(|book| book.sync_starts(&source).to_vec());
                 let back = match snapshot {
@@ -126,12 +162,18 @@ impl Stage {
                     }
                     _ => starts.iter().rev().nth(back).copied(),
                 };
-                chosen.ok_or_else(|| Failure::violated(format!("{source} has not synchronised often enough to have such a snapshot")))?
+                chosen.ok_or_else(|| {
+                    Failure::violated(format!(
+                        "{source} has not synchronised often enough to have such a snapshot"
+                    ))
+                })?
             }
         };
-        self.bed()
-            .ledger_at(volume.namespace(), volume.name(), instant)
-            .ok_or_else(|| Failure::broken(format!("the scenario had not filled {volume} by {instant}, so nobody knows what it held")))
+        self.bed().ledger_at(volume.namespace(), volume.name(), instant).ok_or_else(|| {
+            Failure::broken(format!(
+                "the scenario had not filled {volume} by {instant}, so nobody knows what it held"
+            ))
+        })
     }
 
     pub(super) fn expect_claim_empty(&mut self, claim: &Name) -> Told {
@@ -155,22 +197,27 @@ impl Stage {
     /// The identity under which a replication source's snapshots stand: user and host.
     fn identity(&self, source: &Name) -> Result<(String, String), Failure> {
         let object = self.must_get_kind("ReplicationSource", source)?;
-        let text = |key: &str| object.pointer(&format!("/spec/kopia/{key}")).and_then(Value::as_str).map(str::to_owned);
+        let text = |key: &str| {
+            object.pointer(&format!("/spec/kopia/{key}")).and_then(Value::as_str).map(str::to_owned)
+        };
         let user = text("username").unwrap_or_else(|| source.name().to_owned());
         let host = text("hostname").unwrap_or_else(|| source.namespace().to_owned());
         Ok((user, host))
     }
 
     fn snapshots_of(&mut self, source: &Name) -> Result<usize, Failure> {
-        let repository = self
-            .repository_of
-            .get(source)
-            .cloned()
-            .ok_or_else(|| Failure::broken(format!("the scenario builds no replication source {source}")))?;
+        let repository =
+            self.repository_of.get(source).cloned().ok_or_else(|| {
+                Failure::broken(format!("the scenario builds no replication source {source}"))
+            })?;
         let (user, host) = self.identity(source)?;
         let contents = self.contents(&repository)?;
         Ok(contents.map_or(0, |contents| {
-            contents.snapshots.iter().filter(|snapshot| snapshot.username == user && snapshot.host == host && snapshot.complete).count()
+            contents
+                .snapshots
+                .iter()
+                .filter(|snapshot| snapshot.username == user && snapshot.host == host && snapshot.complete)
+                .count()
         }))
     }
 
@@ -179,7 +226,9 @@ impl Stage {
         if count.allows(u32::try_from(seen).unwrap_or(u32::MAX)) {
             return Ok(format!("{seen} snapshots"));
         }
-        Err(Failure::violated(format!("the repository holds {seen} snapshots of {source} instead of {count:?}")))
+        Err(Failure::violated(format!(
+            "the repository holds {seen} snapshots of {source} instead of {count:?}"
+        )))
     }
 
     pub(super) fn expect_no_duplicate(&mut self, source: &Name) -> Told {
@@ -188,7 +237,9 @@ impl Stage {
         if snapshots == syncs {
             return Ok(format!("{snapshots} of each"));
         }
-        Err(Failure::violated(format!("{source} counts {syncs} syncs, but the repository holds {snapshots} snapshots of it")))
+        Err(Failure::violated(format!(
+            "{source} counts {syncs} syncs, but the repository holds {snapshots} snapshots of it"
+        )))
     }
 
     /// Restores under the other's identity must find none of these snapshots: the identities differ, and
@@ -196,11 +247,16 @@ impl Stage {
     pub(super) fn expect_not_visible(&mut self, of: &Name, to: &Name) -> Told {
         let (one, other) = (self.identity(of)?, self.identity(to)?);
         if one == other {
-            return Err(Failure::violated(format!("{of} and {to} share the identity {}@{}: each sees the other's snapshots", one.0, one.1)));
+            return Err(Failure::violated(format!(
+                "{of} and {to} share the identity {}@{}: each sees the other's snapshots",
+                one.0, one.1
+            )));
         }
         let (mine, theirs) = (self.snapshots_of(of)?, self.snapshots_of(to)?);
         if mine == 0 || theirs == 0 {
-            return Err(Failure::violated(format!("{of} has {mine} and {to} has {theirs} snapshots: nothing was shown")));
+            return Err(Failure::violated(format!(
+                "{of} has {mine} and {to} has {theirs} snapshots: nothing was shown"
+            )));
         }
         Ok(format!("{mine} stand under {}@{}, {theirs} under {}@{}", one.0, one.1, other.0, other.1))
     }

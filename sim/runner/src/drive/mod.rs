@@ -107,7 +107,10 @@ pub fn play(scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
     if failure.is_none()
         && let Some(silent) = faults.iter().find(|fault| fault.fired == 0)
     {
-        failure = Some(Failure::violated(format!("the fault {} was armed and never fired: nothing was shown", silent.name)));
+        failure = Some(Failure::violated(format!(
+            "the fault {} was armed and never fired: nothing was shown",
+            silent.name
+        )));
     }
     let (verdict, reason) = judge(scenario, failure, caught_by);
     stage.verdict(verdict, &reason);
@@ -132,11 +135,24 @@ fn judge(scenario: &Scenario, failure: Option<Failure>, caught_by: &str) -> (Ver
     if matches!(failure.verdict, Verdict::Broken | Verdict::Unsupported) {
         return (failure.verdict, failure.reason);
     }
-    (Verdict::Violated, format!("should have been {wanted}, but was {}{}: {}", failure.verdict, by(caught_by), failure.reason))
+    (
+        Verdict::Violated,
+        format!(
+            "should have been {wanted}, but was {}{}: {}",
+            failure.verdict,
+            by(caught_by),
+            failure.reason
+        ),
+    )
 }
 
 fn finish(
-    scenario: &Scenario, file: &str, stage: Stage, steps: Vec<StepOutcome>, faults: Vec<FaultOutcome>, verdict: Verdict,
+    scenario: &Scenario,
+    file: &str,
+    stage: Stage,
+    steps: Vec<StepOutcome>,
+    faults: Vec<FaultOutcome>,
+    verdict: Verdict,
     reason: String,
 ) -> Outcome {
     let (starts, ends) = (stage.starts(), stage.now());
@@ -184,7 +200,8 @@ impl Stage {
                 let told = self.look(expect);
                 let outcome = told.as_ref().err().map_or(Verdict::Passed, |failure| failure.verdict);
                 let reason = told.as_ref().map_or_else(|failure| failure.reason.clone(), Clone::clone);
-                let verdict = What::Verdict { oracle: oracle(expect).to_owned(), outcome: outcome.to_string(), reason };
+                let verdict =
+                    What::Verdict { oracle: oracle(expect).to_owned(), outcome: outcome.to_string(), reason };
                 self.bed().record().push(&format!("verdict/{}", oracle(expect)), verdict);
                 told
             }
@@ -234,7 +251,9 @@ impl Stage {
     fn look(&mut self, expect: &Expect) -> Told {
         match expect {
             Expect::Synchronised { source, times } => self.expect_synchronised(source, *times),
-            Expect::SnapshotHolds { source, which, volume, at } => self.expect_snapshot_holds(source, which, volume, at),
+            Expect::SnapshotHolds { source, which, volume, at } => {
+                self.expect_snapshot_holds(source, which, volume, at)
+            }
             Expect::ClaimHolds { claim, volume, at } => self.expect_claim_holds(claim, volume, at),
             Expect::ClaimEmpty(claim) => self.expect_claim_empty(claim),
             Expect::ClaimBound { claim, bound } => self.expect_claim_bound(claim, *bound),
@@ -246,14 +265,20 @@ impl Stage {
             Expect::MoverLog { of, contains } => self.expect_mover_log(of, contains),
             Expect::LatestImage { destination, present } => self.expect_latest_image(destination, *present),
             Expect::NothingRestored(destination) => self.expect_nothing_restored(destination),
-            Expect::Condition { object, class, contains } => self.expect_condition(object, class.as_deref(), contains),
-            Expect::Event { object, class, contains } => self.expect_event(object, class.as_deref(), contains),
+            Expect::Condition { object, class, contains } => {
+                self.expect_condition(object, class.as_deref(), contains)
+            }
+            Expect::Event { object, class, contains } => {
+                self.expect_event(object, class.as_deref(), contains)
+            }
             Expect::Exists { object, present } => self.expect_exists(object, *present),
             Expect::Object { object, has } => self.expect_object(object, has),
             Expect::RepositoryVerifies(repository) => self.expect_verifies(repository),
             Expect::RepositoryFails { repository, naming } => self.expect_fails_naming(repository, naming),
             Expect::SameRepository(repository) => self.expect_same_repository(repository),
-            Expect::MaintenanceOwner { repository, owner } => self.expect_maintenance_owner(repository, owner),
+            Expect::MaintenanceOwner { repository, owner } => {
+                self.expect_maintenance_owner(repository, owner)
+            }
             Expect::FaultFired(name) => self.expect_fired(name),
             Expect::Metric { name, labels, value } => self.expect_metric(name, labels, value),
             Expect::Overdue { source, overdue } => self.expect_overdue(source, *overdue),
@@ -270,7 +295,10 @@ fn oracle(expect: &Expect) -> &'static str {
         Expect::SnapshotHolds { .. } | Expect::ClaimHolds { .. } | Expect::ClaimEmpty(_) => "restored-tree",
         Expect::ClaimBound { .. } => "claim",
         Expect::Snapshots { .. } | Expect::NoDuplicateSnapshot(_) | Expect::NotVisible { .. } => "snapshots",
-        Expect::LastRun { .. } | Expect::JobFailed(_) | Expect::LatestImage { .. } | Expect::NothingRestored(_) => "run",
+        Expect::LastRun { .. }
+        | Expect::JobFailed(_)
+        | Expect::LatestImage { .. }
+        | Expect::NothingRestored(_) => "run",
         Expect::MoverLog { .. } => "log",
         Expect::Condition { .. } | Expect::Event { .. } => "report",
         Expect::Exists { .. } | Expect::Object { .. } => "object",
@@ -296,7 +324,12 @@ mod tests {
             because: because.to_owned(),
             oracle: oracle.map(str::to_owned),
         });
-        assert_eq!(judge(&scenario, failure.clone(), "run").0, expected, "{:?} with {failure:?}", scenario.proof);
+        assert_eq!(
+            judge(&scenario, failure.clone(), "run").0,
+            expected,
+            "{:?} with {failure:?}",
+            scenario.proof
+        );
     }
 
     #[test]
@@ -309,7 +342,15 @@ mod tests {
         check(mtime, Some(Failure::stalled("mtime")), Verdict::Violated);
         check(mtime, None, Verdict::Violated);
         check(mtime, Some(Failure::broken("mtime")), Verdict::Broken);
-        check(Some((Verdict::Violated, "mtime", Some("run"))), Some(Failure::violated("mtime")), Verdict::Passed);
-        check(Some((Verdict::Violated, "mtime", Some("metric"))), Some(Failure::violated("mtime")), Verdict::Violated);
+        check(
+            Some((Verdict::Violated, "mtime", Some("run"))),
+            Some(Failure::violated("mtime")),
+            Verdict::Passed,
+        );
+        check(
+            Some((Verdict::Violated, "mtime", Some("metric"))),
+            Some(Failure::violated("mtime")),
+            Verdict::Violated,
+        );
     }
 }

@@ -24,7 +24,8 @@ impl Stage {
             "spec": {"sourcePVC": source.of.name(), "kopia": {"repository": source.into.name(), "copyMethod": "Snapshot"}},
         });
         let class = self.must_get_kind("PersistentVolumeClaim", &source.of).ok();
-        let class = class.and_then(|claim| Some(claim.pointer("/spec/storageClassName")?.as_str()?.to_owned()));
+        let class =
+            class.and_then(|claim| Some(claim.pointer("/spec/storageClassName")?.as_str()?.to_owned()));
         if !class.is_some_and(|class| self.cuts_snapshots(&class)) {
             object["spec"]["kopia"]["copyMethod"] = json!("Direct");
         }
@@ -66,11 +67,20 @@ impl Stage {
 
     fn cuts_snapshots(&self, class: &str) -> bool {
         let Some(class) = self.bed().get("StorageClass", "", class) else { return false };
-        self.bed().list("VolumeSnapshotClass", "").iter().any(|snapshots| snapshots["driver"] == class["provisioner"])
+        self.bed()
+            .list("VolumeSnapshotClass", "")
+            .iter()
+            .any(|snapshots| snapshots["driver"] == class["provisioner"])
     }
 
     /// Trigger, mover volumes and the scenario's own fields.
-    fn complete(&self, object: &mut Value, repository: &Name, trigger: &Trigger, fields: &Fields) -> Result<(), Failure> {
+    fn complete(
+        &self,
+        object: &mut Value,
+        repository: &Name,
+        trigger: &Trigger,
+        fields: &Fields,
+    ) -> Result<(), Failure> {
         match trigger {
             Trigger::Schedule(schedule) => object["spec"]["trigger"] = json!({"schedule": schedule}),
             Trigger::Manual(tag) => object["spec"]["trigger"] = json!({"manual": tag}),
@@ -124,7 +134,10 @@ impl Stage {
         if times.allows(seen) {
             return Ok(format!("{seen} times"));
         }
-        Err(Failure::violated(format!("{source} has synchronised {seen} times instead of {times:?}: {}", explain(&status))))
+        Err(Failure::violated(format!(
+            "{source} has synchronised {seen} times instead of {times:?}: {}",
+            explain(&status)
+        )))
     }
 
     pub(super) fn expect_last_sync_within(&mut self, source: &Name, span: Span) -> Told {
@@ -143,7 +156,11 @@ impl Stage {
         if seen == busy {
             return Ok(String::new());
         }
-        Err(Failure::violated(format!("{source} is {}synchronising: {}", if seen { "" } else { "not " }, explain(&object))))
+        Err(Failure::violated(format!(
+            "{source} is {}synchronising: {}",
+            if seen { "" } else { "not " },
+            explain(&object)
+        )))
     }
 }
 

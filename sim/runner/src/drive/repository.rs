@@ -7,10 +7,7 @@ use scenario::{
 use serde_json::json;
 use testbed::inspect::{self, Contents};
 
-use super::{
-    Failure, Stage, Told,
-    stage::Built,
-};
+use super::{Failure, Stage, Told, stage::Built};
 
 /// Host of the bed's object store, as Secrets name it.
 const ENDPOINT: &str = "s3.firedrill.test";
@@ -21,8 +18,12 @@ const MOUNT: &str = "repository";
 
 impl Stage {
     pub(super) fn build_repository(&mut self, repository: &Repository) -> Told {
-        let on = repository.on.clone().unwrap_or_else(|| Place::Bucket(format!("bucket-{}", repository.name.name())));
-        let password = repository.password.clone().unwrap_or_else(|| format!("password of {}", repository.name));
+        let on = repository
+            .on
+            .clone()
+            .unwrap_or_else(|| Place::Bucket(format!("bucket-{}", repository.name.name())));
+        let password =
+            repository.password.clone().unwrap_or_else(|| format!("password of {}", repository.name));
         match &on {
             Place::Bucket(bucket) => {
                 self.bed().storage().make_bucket(ENDPOINT, bucket);
@@ -31,7 +32,12 @@ impl Stage {
                 self.bed().storage().make_export(NFS_SERVER, &format!("/{export}"), export);
             }
             Place::Claim(claim) => {
-                let claim = scenario::step::Claim { name: claim.clone(), filled_from: None, class: None, capacity: None };
+                let claim = scenario::step::Claim {
+                    name: claim.clone(),
+                    filled_from: None,
+                    class: None,
+                    capacity: None,
+                };
                 self.build_claim(&claim)?;
                 self.await_bound(&claim.name)?;
             }
@@ -79,31 +85,37 @@ impl Stage {
     }
 
     pub(super) fn built(&self, repository: &Name) -> Result<&Built, Failure> {
-        self.repositories
-            .get(repository)
-            .ok_or_else(|| Failure::broken(format!("the scenario builds no repository {repository}: add a step that does")))
+        self.repositories.get(repository).ok_or_else(|| {
+            Failure::broken(format!("the scenario builds no repository {repository}: add a step that does"))
+        })
     }
 
     /// The blobs of a repository as they lie.
     fn blobs(&self, repository: &Name) -> Result<inspect::Blobs, Failure> {
         let (storage, now) = (self.bed().storage(), self.now());
         let blobs = match &self.built(repository)?.on {
-            Place::Bucket(bucket) => storage.bucket(ENDPOINT, bucket).map(|bucket| inspect::bucket_blobs(&bucket, "")),
-            Place::NfsExport(export) => {
-                storage.export(NFS_SERVER, &format!("/{export}")).map(|export| inspect::export_blobs(&export, "", now))
+            Place::Bucket(bucket) => {
+                storage.bucket(ENDPOINT, bucket).map(|bucket| inspect::bucket_blobs(&bucket, ""))
             }
-            Place::Claim(claim) => {
-                self.bed().bound_volume(claim.namespace(), claim.name()).map(|volume| inspect::volume_blobs(&volume, now))
-            }
+            Place::NfsExport(export) => storage
+                .export(NFS_SERVER, &format!("/{export}"))
+                .map(|export| inspect::export_blobs(&export, "", now)),
+            Place::Claim(claim) => self
+                .bed()
+                .bound_volume(claim.namespace(), claim.name())
+                .map(|volume| inspect::volume_blobs(&volume, now)),
         };
         blobs.ok_or_else(|| Failure::violated(format!("the place of {repository} is gone")))
     }
 
     /// Looks into a repository as an operator with its password would; `None` if it was never created.
     pub(super) fn contents(&mut self, repository: &Name) -> Result<Option<Contents>, Failure> {
-        let (blobs, password, now) = (self.blobs(repository)?, self.built(repository)?.password.clone(), self.now());
+        let (blobs, password, now) =
+            (self.blobs(repository)?, self.built(repository)?.password.clone(), self.now());
         let looked = self.bed().block_on(inspect::look(&blobs, &password, now));
-        let contents = looked.map_err(|error| Failure::violated(format!("the repository {repository} cannot be opened: {error}")))?;
+        let contents = looked.map_err(|error| {
+            Failure::violated(format!("the repository {repository} cannot be opened: {error}"))
+        })?;
         if let (Some(contents), Some(built)) = (&contents, self.repositories.get_mut(repository))
             && built.unique_id.is_none()
         {
@@ -116,19 +128,30 @@ impl Stage {
         let (blobs, password, now) = (self.blobs(repository)?, &self.built(repository)?.password, self.now());
         let verified = self.bed().block_on(inspect::verify(&blobs, password, now));
         verified
-            .map_err(|error| Failure::violated(format!("the repository {repository} cannot be verified: {error}")))?
-            .ok_or_else(|| Failure::violated(format!("the repository {repository} does not exist: nothing was ever written")))
+            .map_err(|error| {
+                Failure::violated(format!("the repository {repository} cannot be verified: {error}"))
+            })?
+            .ok_or_else(|| {
+                Failure::violated(format!(
+                    "the repository {repository} does not exist: nothing was ever written"
+                ))
+            })
     }
 
     pub(super) fn must_contents(&mut self, repository: &Name) -> Result<Contents, Failure> {
-        self.contents(repository)?
-            .ok_or_else(|| Failure::violated(format!("the repository {repository} does not exist: nothing was ever written")))
+        self.contents(repository)?.ok_or_else(|| {
+            Failure::violated(format!("the repository {repository} does not exist: nothing was ever written"))
+        })
     }
 
     /// Notes the unique ids of repositories that have come into being, so that a change can be seen.
     pub(super) fn note_repositories(&mut self) -> Result<(), Failure> {
-        let names: Vec<_> =
-            self.repositories.iter().filter(|(_, built)| built.unique_id.is_none()).map(|(name, _)| name.clone()).collect();
+        let names: Vec<_> = self
+            .repositories
+            .iter()
+            .filter(|(_, built)| built.unique_id.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in names {
             let _ = self.contents(&name)?;
         }
@@ -140,7 +163,11 @@ impl Stage {
         if verified.reasons.is_empty() && verified.snapshots > 0 {
             return Ok(format!("{} snapshots, {} files read", verified.snapshots, verified.files));
         }
-        let reasons = if verified.snapshots == 0 { "it holds no snapshot".to_owned() } else { verified.reasons.join("; ") };
+        let reasons = if verified.snapshots == 0 {
+            "it holds no snapshot".to_owned()
+        } else {
+            verified.reasons.join("; ")
+        };
         Err(Failure::violated(format!("the repository {repository} does not verify: {reasons}")))
     }
 
@@ -157,11 +184,14 @@ impl Stage {
         let known = self.built(repository)?.unique_id.clone();
         let contents = self.must_contents(repository)?;
         match known {
-            Some(known) if known != contents.unique_id => {
-                Err(Failure::violated(format!("{repository} is another repository now: {} instead of {known}", contents.unique_id)))
-            }
+            Some(known) if known != contents.unique_id => Err(Failure::violated(format!(
+                "{repository} is another repository now: {} instead of {known}",
+                contents.unique_id
+            ))),
             Some(known) => Ok(known),
-            None => Err(Failure::broken(format!("{repository} was not looked at before: expect something of it earlier"))),
+            None => Err(Failure::broken(format!(
+                "{repository} was not looked at before: expect something of it earlier"
+            ))),
         }
     }
 
@@ -170,6 +200,9 @@ impl Stage {
         if contents.maintenance_owner == owner {
             return Ok(String::new());
         }
-        Err(Failure::violated(format!("{repository} is maintained by {:?} instead of {owner:?}", contents.maintenance_owner)))
+        Err(Failure::violated(format!(
+            "{repository} is maintained by {:?} instead of {owner:?}",
+            contents.maintenance_owner
+        )))
     }
 }

@@ -59,17 +59,25 @@ impl Stage {
             && !saboteur::ALL.iter().any(|row| row.name == name)
         {
             let known: Vec<_> = saboteur::ALL.iter().map(|row| row.name).collect();
-            return Err(Failure::broken(format!("no saboteur is called {name:?}; there are {}", known.join(", "))));
+            return Err(Failure::broken(format!(
+                "no saboteur is called {name:?}; there are {}",
+                known.join(", ")
+            )));
         }
         let default = scenario.bed.default_class.clone().unwrap_or_else(|| "rbd".to_owned());
         let classes = classes(&default);
         if !classes.iter().any(|class| class.name == default) {
-            return Err(Failure::broken(format!("no storage class is called {default:?}: there are rbd, cephfs, hostpath, zfs and nfs")));
+            return Err(Failure::broken(format!(
+                "no storage class is called {default:?}: there are rbd, cephfs, hostpath, zfs and nfs"
+            )));
         }
         if let SubjectSpec::Saboteur(name) = &scenario.bed.subject {
             let known = saboteur::ALL.map(|row| row.name);
             if !known.contains(&name.as_str()) {
-                return Err(Failure::broken(format!("no saboteur is called {name:?}: there are {}", known.join(", "))));
+                return Err(Failure::broken(format!(
+                    "no saboteur is called {name:?}: there are {}",
+                    known.join(", ")
+                )));
             }
         }
         let options = Options {
@@ -147,19 +155,29 @@ impl Stage {
     /// Syncs that counted, of all replication sources.
     pub fn syncs_total(&self) -> u32 {
         let count: usize = self.scribe.ask(|book| {
-            book.syncs.iter().filter(|((kind, _, _), _)| kind == "ReplicationSource").map(|(_, times)| times.len()).sum()
+            book.syncs
+                .iter()
+                .filter(|((kind, _, _), _)| kind == "ReplicationSource")
+                .map(|(_, times)| times.len())
+                .sum()
         });
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Writes the verdict into the record.
     pub fn verdict(&self, verdict: scenario::Verdict, reason: &str) {
-        let what = What::Verdict { oracle: "scenario".to_owned(), outcome: verdict.to_string(), reason: reason.to_owned() };
+        let what = What::Verdict {
+            oracle: "scenario".to_owned(),
+            outcome: verdict.to_string(),
+            reason: reason.to_owned(),
+        };
         self.bed.record().push("verdict/scenario", what);
     }
 
     pub(super) fn record(&self, state: &str, text: &str) {
-        self.bed.record().push("scenario/step", What::Step { text: text.to_owned(), state: state.to_owned() });
+        self.bed
+            .record()
+            .push("scenario/step", What::Step { text: text.to_owned(), state: state.to_owned() });
     }
 
     /// Ends the record.
@@ -202,8 +220,13 @@ pub(super) fn subject(spec: &SubjectSpec) -> Subject {
 
 /// One class per character, named after it.
 pub fn classes(default: &str) -> Vec<StorageClassSpec> {
-    let characters =
-        [("rbd", Character::Rbd), ("cephfs", Character::CephFs), ("hostpath", Character::HostPath), ("zfs", Character::LocalZfs), ("nfs", Character::Nfs)];
+    let characters = [
+        ("rbd", Character::Rbd),
+        ("cephfs", Character::CephFs),
+        ("hostpath", Character::HostPath),
+        ("zfs", Character::LocalZfs),
+        ("nfs", Character::Nfs),
+    ];
     characters
         .into_iter()
         .map(|(name, character)| {

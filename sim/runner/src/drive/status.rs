@@ -3,16 +3,13 @@
 use scenario::{Name, ObjectRef, expect::RunResult, fields::Fields};
 use serde_json::Value;
 
-use super::{
-    Failure, Stage, Told,
-    cluster::job_names,
-    replication::explain,
-};
+use super::{Failure, Stage, Told, cluster::job_names, replication::explain};
 
 impl Stage {
     pub(super) fn expect_last_run(&mut self, of: &ObjectRef, result: RunResult) -> Told {
         let object = self.must_get(of)?;
-        let seen = object.pointer("/status/latestMoverStatus/result").and_then(Value::as_str).unwrap_or("absent");
+        let seen =
+            object.pointer("/status/latestMoverStatus/result").and_then(Value::as_str).unwrap_or("absent");
         let wanted = match result {
             RunResult::Successful => "Successful",
             RunResult::Failed => "Failed",
@@ -20,14 +17,21 @@ impl Stage {
         if seen == wanted {
             return Ok(String::new());
         }
-        Err(Failure::violated(format!("the last run of {of} is {seen} instead of {wanted}: {}", explain(&object))))
+        Err(Failure::violated(format!(
+            "the last run of {of} is {seen} instead of {wanted}: {}",
+            explain(&object)
+        )))
     }
 
     pub(super) fn expect_job_failed(&mut self, of: &Name) -> Told {
         let jobs = job_names(of);
         let failed = self.scribe().ask(|book| {
             let failed = book.failed_jobs.get(of.namespace()).map_or(&[][..], Vec::as_slice);
-            failed.iter().filter(|(name, _)| jobs.iter().any(|job| name.starts_with(job.as_str()))).cloned().collect::<Vec<_>>()
+            failed
+                .iter()
+                .filter(|(name, _)| jobs.iter().any(|job| name.starts_with(job.as_str())))
+                .cloned()
+                .collect::<Vec<_>>()
         });
         match failed.last() {
             Some((name, what)) => Ok(format!("{name} {what}")),
@@ -36,8 +40,11 @@ impl Stage {
     }
 
     pub(super) fn expect_mover_log(&mut self, of: &ObjectRef, contains: &str) -> Told {
-        let status = self.get(of).and_then(|object| Some(object.pointer("/status/latestMoverStatus/logs")?.as_str()?.to_owned()));
-        if let Some(line) = status.as_deref().unwrap_or_default().lines().find(|line| line.contains(contains)) {
+        let status = self
+            .get(of)
+            .and_then(|object| Some(object.pointer("/status/latestMoverStatus/logs")?.as_str()?.to_owned()));
+        if let Some(line) = status.as_deref().unwrap_or_default().lines().find(|line| line.contains(contains))
+        {
             return Ok(line.to_owned());
         }
         let jobs = job_names(&of.name);
@@ -70,18 +77,29 @@ impl Stage {
 
     pub(super) fn expect_nothing_restored(&mut self, destination: &Name) -> Told {
         if let Some(image) = self.latest_image(destination)? {
-            return Err(Failure::violated(format!("{destination} calls nothing restored, but offers the image {image}")));
+            return Err(Failure::violated(format!(
+                "{destination} calls nothing restored, but offers the image {image}"
+            )));
         }
         let object = self.must_get_kind("ReplicationDestination", destination)?;
-        let result = object.pointer("/status/latestMoverStatus/result").and_then(Value::as_str).unwrap_or("absent");
+        let result =
+            object.pointer("/status/latestMoverStatus/result").and_then(Value::as_str).unwrap_or("absent");
         let says_so = object.to_string().to_lowercase().contains("nothing restored");
         if result == "Successful" && !says_so {
-            return Err(Failure::violated(format!("{destination} reports {result} although nothing was restored: {}", explain(&object))));
+            return Err(Failure::violated(format!(
+                "{destination} reports {result} although nothing was restored: {}",
+                explain(&object)
+            )));
         }
         Ok(explain(&object))
     }
 
-    pub(super) fn expect_condition(&mut self, object: &ObjectRef, class: Option<&str>, contains: &str) -> Told {
+    pub(super) fn expect_condition(
+        &mut self,
+        object: &ObjectRef,
+        class: Option<&str>,
+        contains: &str,
+    ) -> Told {
         let found = self.must_get(object)?;
         let empty = Vec::new();
         let conditions = found.pointer("/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
@@ -89,10 +107,15 @@ impl Stage {
             let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
             format!("{}={} {}: {}", text("type"), text("status"), text("reason"), text("message"))
         };
-        let fitting = conditions.iter().find(|condition| class.is_none_or(|class| condition["type"] == class) && words(condition).contains(contains));
+        let fitting = conditions.iter().find(|condition| {
+            class.is_none_or(|class| condition["type"] == class) && words(condition).contains(contains)
+        });
         match fitting {
             Some(condition) => Ok(words(condition)),
-            None => Err(Failure::violated(format!("no condition of {object} says {contains:?}: {}", explain(&found)))),
+            None => Err(Failure::violated(format!(
+                "no condition of {object} says {contains:?}: {}",
+                explain(&found)
+            ))),
         }
     }
 
@@ -102,22 +125,36 @@ impl Stage {
         }
         let wanted = format!("{}/{}", object.kind, object.name.name());
         let seen = self.scribe().ask(|book| {
-            let seen = book.events.iter().filter(|seen| seen.object == wanted).map(|seen| format!("{} {}", seen.class, seen.text));
+            let seen = book
+                .events
+                .iter()
+                .filter(|seen| seen.object == wanted)
+                .map(|seen| format!("{} {}", seen.class, seen.text));
             seen.collect::<Vec<_>>()
         });
-        let seen = if seen.is_empty() { "there were none".to_owned() } else { format!("there were: {}", seen.join("; ")) };
+        let seen = if seen.is_empty() {
+            "there were none".to_owned()
+        } else {
+            format!("there were: {}", seen.join("; "))
+        };
         Err(Failure::violated(format!("no event of {object} says {contains:?}; {seen}")))
     }
 
     pub(super) fn expect_metric(&mut self, name: &str, labels: &Fields, value: &Value) -> Told {
         let text = self.bed().metrics().text();
-        let wanted = value.as_f64().ok_or_else(|| Failure::broken(format!("{value} is no number, so no metric has it")))?;
+        let wanted = value
+            .as_f64()
+            .ok_or_else(|| Failure::broken(format!("{value} is no number, so no metric has it")))?;
         let lines: Vec<_> = text.lines().filter(|line| fits(line, name, labels)).collect();
         let Some(line) = lines.first() else {
             return Err(Failure::violated(format!("there is no metric {name} with these labels")));
         };
         let seen: f64 = line.rsplit(' ').next().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
-        if (seen - wanted).abs() < 1e-9 { Ok((*line).to_owned()) } else { Err(Failure::violated(format!("{line}, instead of {wanted}"))) }
+        if (seen - wanted).abs() < 1e-9 {
+            Ok((*line).to_owned())
+        } else {
+            Err(Failure::violated(format!("{line}, instead of {wanted}")))
+        }
     }
 
     pub(super) fn expect_overdue(&mut self, source: &Name, overdue: bool) -> Told {

@@ -5,18 +5,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use scenario::{
-    Name,
-    quantity::Span,
-    step::Await,
-};
+use scenario::{Name, quantity::Span, step::Await};
 use serde_json::Value;
 
-use super::{
-    Failure, Stage, Told,
-    replication::explain,
-    stage::PATIENCE,
-};
+use super::{Failure, Stage, Told, replication::explain, stage::PATIENCE};
 
 impl Stage {
     pub(super) fn pass(&mut self, span: Span) -> Told {
@@ -29,22 +21,29 @@ impl Stage {
             Ok(object) => ("ReplicationSource", object),
             Err(_) => ("ReplicationDestination", self.must_get_kind("ReplicationDestination", of)?),
         };
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let schedule = text("/spec/trigger/schedule");
         if schedule.is_empty() {
-            return Err(Failure::broken(format!("the {kind} {of} has no schedule, so that it has no period")));
+            return Err(Failure::broken(format!(
+                "the {kind} {of} has no schedule, so that it has no period"
+            )));
         }
-        let period = period_of(&schedule)
-            .ok_or_else(|| Failure::broken(format!("the schedule {schedule:?} has no even period: let a span of time pass instead")))?;
+        let period = period_of(&schedule).ok_or_else(|| {
+            Failure::broken(format!(
+                "the schedule {schedule:?} has no even period: let a span of time pass instead"
+            ))
+        })?;
         self.bed_mut().advance(period * count);
         Ok(format!("{}", Span((period * count).as_secs())))
     }
 
     pub(super) fn moment(&self, name: &str) -> Result<Timestamp, Failure> {
-        self.moments
-            .get(name)
-            .copied()
-            .ok_or_else(|| Failure::broken(format!("no moment is called {name:?}: add the step `When this moment is called \"{name}\"`")))
+        self.moments.get(name).copied().ok_or_else(|| {
+            Failure::broken(format!(
+                "no moment is called {name:?}: add the step `When this moment is called \"{name}\"`"
+            ))
+        })
     }
 
     pub(super) fn remember(&mut self, name: &str) -> Told {
@@ -66,9 +65,11 @@ impl Stage {
             Await::Event { object, contains } => {
                 let scribe = self.scribe().clone();
                 let (object, contains) = (object.clone(), contains.clone());
-                self.bed_mut().wait_until(&format!("an event of {object} that says {contains:?}"), PATIENCE * 4, move |_| {
-                    scribe.ask(|book| book.has_event(&object, None, &contains)).then_some(())
-                })?;
+                self.bed_mut().wait_until(
+                    &format!("an event of {object} that says {contains:?}"),
+                    PATIENCE * 4,
+                    move |_| scribe.ask(|book| book.has_event(&object, None, &contains)).then_some(()),
+                )?;
                 Ok(String::new())
             }
             Await::Condition { object, contains } => {
@@ -80,7 +81,9 @@ impl Stage {
                     explain(&found).contains(&contains).then_some(())
                 });
                 waited.map_err(|stalled| {
-                    let seen = self.get(&object).map_or_else(|| "it does not exist".to_owned(), |object| explain(&object));
+                    let seen = self
+                        .get(&object)
+                        .map_or_else(|| "it does not exist".to_owned(), |object| explain(&object));
                     Failure::stalled(format!("{stalled}; {seen}"))
                 })?;
                 Ok(String::new())
@@ -109,10 +112,11 @@ impl Stage {
 
     fn await_mover(&mut self, of: &Name) -> Told {
         let of = of.clone();
-        self.bed_mut().wait_until(&format!("a mover of {of} to start"), PATIENCE * 8, move |bed| {
-            super::cluster::mover_pod(bed, &of, true)
-        })
-        .map_err(Failure::from)
+        self.bed_mut()
+            .wait_until(&format!("a mover of {of} to start"), PATIENCE * 8, move |bed| {
+                super::cluster::mover_pod(bed, &of, true)
+            })
+            .map_err(Failure::from)
     }
 
     fn await_failure(&mut self, of: &Name) -> Told {
@@ -122,11 +126,17 @@ impl Stage {
         self.bed_mut().wait_until(&format!("a run of {of} to fail"), PATIENCE * 8, move |bed| {
             let failed = scribe.ask(|book| {
                 let jobs_failed = book.failed_jobs.get(wanted.namespace()).map_or(&[][..], Vec::as_slice);
-                jobs_failed.iter().filter(|(name, what)| jobs.contains(name) && what.starts_with("failed")).count()
+                jobs_failed
+                    .iter()
+                    .filter(|(name, what)| jobs.contains(name) && what.starts_with("failed"))
+                    .count()
             });
             let reported = ["ReplicationSource", "ReplicationDestination"].into_iter().any(|kind| {
-                bed.get(kind, wanted.namespace(), wanted.name())
-                    .is_some_and(|object| object.pointer("/status/latestMoverStatus/result").is_some_and(|result| result == "Failed"))
+                bed.get(kind, wanted.namespace(), wanted.name()).is_some_and(|object| {
+                    object
+                        .pointer("/status/latestMoverStatus/result")
+                        .is_some_and(|result| result == "Failed")
+                })
             });
             (failed > before || reported).then_some(())
         })?;
@@ -146,18 +156,24 @@ impl Stage {
         let tag = object.pointer("/spec/trigger/manual").and_then(Value::as_str).map(str::to_owned);
         let before = self.scribe().ask(|book| book.syncs_of("ReplicationDestination", destination).len());
         let (scribe, wanted) = (self.scribe().clone(), destination.clone());
-        let waited = self.bed_mut().wait_until(&format!("{destination} to complete"), PATIENCE, move |bed| match &tag {
-            Some(tag) => {
-                let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
-                (object.pointer("/status/lastManualSync")? == tag.as_str()).then_some(())
-            }
-            None => {
-                let seen = scribe.ask(|book| book.syncs_of("ReplicationDestination", &wanted).len());
-                (seen > before).then_some(())
-            }
-        });
+        let waited =
+            self.bed_mut().wait_until(
+                &format!("{destination} to complete"),
+                PATIENCE,
+                move |bed| match &tag {
+                    Some(tag) => {
+                        let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
+                        (object.pointer("/status/lastManualSync")? == tag.as_str()).then_some(())
+                    }
+                    None => {
+                        let seen = scribe.ask(|book| book.syncs_of("ReplicationDestination", &wanted).len());
+                        (seen > before).then_some(())
+                    }
+                },
+            );
         waited.map_err(|stalled| {
-            let seen = self.must_get_kind("ReplicationDestination", destination).map(|object| explain(&object));
+            let seen =
+                self.must_get_kind("ReplicationDestination", destination).map(|object| explain(&object));
             Failure::stalled(format!("{stalled}; {}", seen.unwrap_or_else(|failure| failure.reason)))
         })?;
         Ok(String::new())
@@ -177,13 +193,21 @@ pub(super) fn period_of(schedule: &str) -> Option<Duration> {
             let every = |field: &str| field.strip_prefix("*/").and_then(|step| step.parse::<u64>().ok());
             match (*minute, *hour, *day, *month, *weekday) {
                 ("*", "*", "*", "*", "*") => 60,
-                (minute, "*", "*", "*", "*") if every(minute).is_some_and(|step| step > 0 && 60 % step == 0) => every(minute)? * 60,
+                (minute, "*", "*", "*", "*")
+                    if every(minute).is_some_and(|step| step > 0 && 60 % step == 0) =>
+                {
+                    every(minute)? * 60
+                }
                 (minute, "*", "*", "*", "*") if fixed(minute) => 3_600,
-                (minute, hour, "*", "*", "*") if fixed(minute) && every(hour).is_some_and(|step| step > 0 && 24 % step == 0) => {
+                (minute, hour, "*", "*", "*")
+                    if fixed(minute) && every(hour).is_some_and(|step| step > 0 && 24 % step == 0) =>
+                {
                     every(hour)? * 3_600
                 }
                 (minute, hour, "*", "*", "*") if fixed(minute) && fixed(hour) => 86_400,
-                (minute, hour, "*", "*", weekday) if fixed(minute) && fixed(hour) && fixed(weekday) => 604_800,
+                (minute, hour, "*", "*", weekday) if fixed(minute) && fixed(hour) && fixed(weekday) => {
+                    604_800
+                }
                 _ => return None,
             }
         }

@@ -32,7 +32,8 @@ impl Stage {
     pub(super) fn build_claim(&mut self, claim: &Claim) -> Told {
         self.ensure_namespace(claim.name.namespace())?;
         let capacity = claim.capacity.map_or_else(|| CAPACITY.to_owned(), |size| size.bytes().to_string());
-        let class = claim.class.clone().or_else(|| self.default_class.clone()).unwrap_or_else(|| "rbd".to_owned());
+        let class =
+            claim.class.clone().or_else(|| self.default_class.clone()).unwrap_or_else(|| "rbd".to_owned());
         let mut object = json!({
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
@@ -58,7 +59,8 @@ impl Stage {
     /// A workload's pod that uses the claim, where the class waits for one.
     pub(super) fn give_consumer(&mut self, claim: &Name) -> Result<(), Failure> {
         let object = self.must_get_kind("PersistentVolumeClaim", claim)?;
-        let class = object.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let class =
+            object.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default().to_owned();
         let waits = self
             .bed()
             .get("StorageClass", "", &class)

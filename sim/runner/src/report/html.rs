@@ -69,7 +69,14 @@ mod tests {
         for foreign in ["http://", "https://", "src=", "@import", "<script", "url("] {
             assert!(!page.contains(foreign), "the page fetches something: {foreign}");
         }
-        for words in ["nothing is &lt;lost&gt;", "x &lt;created&gt;", "<svg", "other bytes", "nfs-stale-handle", "and 2 lines more"] {
+        for words in [
+            "nothing is &lt;lost&gt;",
+            "x &lt;created&gt;",
+            "<svg",
+            "other bytes",
+            "nfs-stale-handle",
+            "and 2 lines more",
+        ] {
             assert!(page.contains(words), "{words:?} is missing");
         }
         assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));

@@ -13,7 +13,8 @@ struct Report<'a> {
 
 /// Writes it.
 pub fn write(outcomes: &[Outcome], summary: &Summary) -> String {
-    let mut text = serde_json::to_string_pretty(&Report { summary, scenarios: outcomes }).expect("outcomes are plain data");
+    let mut text = serde_json::to_string_pretty(&Report { summary, scenarios: outcomes })
+        .expect("outcomes are plain data");
     text.push('\n');
     text
 }

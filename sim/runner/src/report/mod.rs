@@ -59,7 +59,11 @@ impl Summary {
         let count = |verdict| outcomes.iter().filter(|outcome| outcome.verdict == verdict).count();
         Self {
             scenarios: outcomes.len(),
-            verdicts: all.into_iter().map(|verdict| (verdict, count(verdict))).filter(|(_, count)| *count > 0).collect(),
+            verdicts: all
+                .into_iter()
+                .map(|verdict| (verdict, count(verdict)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
             worst: worst(outcomes.iter().map(|outcome| outcome.verdict)),
             virtual_seconds: outcomes.iter().map(Outcome::virtual_seconds).sum(),
             real_ms,
@@ -69,7 +73,8 @@ impl Summary {
 
     /// `31 passed, 1 violated`.
     pub fn verdicts_in_words(&self) -> String {
-        let words: Vec<_> = self.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+        let words: Vec<_> =
+            self.verdicts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
         words.join(", ")
     }
 }
@@ -124,7 +129,12 @@ pub(crate) mod tests {
                 passed: Some(true),
                 at: starts,
                 detail: String::new(),
-                evidence: vec![Evidence { sequence: 3, at: starts, class: "job".into(), text: "x <created>".into() }],
+                evidence: vec![Evidence {
+                    sequence: 3,
+                    at: starts,
+                    class: "job".into(),
+                    text: "x <created>".into(),
+                }],
                 evidence_more: 2,
             }],
             faults: Vec::new(),
@@ -171,9 +181,13 @@ pub(crate) mod tests {
 
     #[test]
     fn times_are_for_people() {
-        for (seconds, words) in
-            [(12, "12 s"), (61, "1 min 01 s"), (3_600, "1 h 00 min"), (90_000, "1 d 01 h"), (365 * 86_400, "365 d 00 h")]
-        {
+        for (seconds, words) in [
+            (12, "12 s"),
+            (61, "1 min 01 s"),
+            (3_600, "1 h 00 min"),
+            (90_000, "1 d 01 h"),
+            (365 * 86_400, "365 d 00 h"),
+        ] {
             assert_eq!(virtual_time(seconds), words);
         }
     }

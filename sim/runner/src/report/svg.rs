@@ -25,8 +25,12 @@ pub fn draw(outcome: &Outcome) -> String {
     let shown = lanes.len().min(24);
     let height = TOP + LANE * shown as f64 + 16.0;
     let total = end.duration_since(start).as_secs_f64();
-    let x = |at: Timestamp| LEFT + (WIDTH - LEFT - 10.0) * (at.duration_since(start).as_secs_f64() / total).clamp(0.0, 1.0);
-    let mut svg = format!("<svg class=\"timeline\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"timeline\">\n");
+    let x = |at: Timestamp| {
+        LEFT + (WIDTH - LEFT - 10.0) * (at.duration_since(start).as_secs_f64() / total).clamp(0.0, 1.0)
+    };
+    let mut svg = format!(
+        "<svg class=\"timeline\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"timeline\">\n"
+    );
     axis(&mut svg, start, total, height);
     for step in &outcome.steps {
         if step.passed.is_some() {
@@ -48,7 +52,12 @@ pub fn draw(outcome: &Outcome) -> String {
             lane.name.clone()
         };
         let _ = writeln!(svg, "<text class=\"lane\" x=\"4\" y=\"{:.1}\">{}</text>", y + 13.0, escape(&name));
-        let _ = writeln!(svg, "<line class=\"rule\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{1:.1}\" y2=\"{1:.1}\"/>", WIDTH - 10.0, y + LANE);
+        let _ = writeln!(
+            svg,
+            "<line class=\"rule\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{1:.1}\" y2=\"{1:.1}\"/>",
+            WIDTH - 10.0,
+            y + LANE
+        );
         for span in &lane.spans {
             let (from, to) = (x(span.from), x(span.to));
             let times = if span.count > 1 { format!(" ({} together)", span.count) } else { String::new() };
@@ -65,10 +74,20 @@ pub fn draw(outcome: &Outcome) -> String {
         }
     }
     if lanes.len() > shown {
-        let _ = writeln!(svg, "<text class=\"lane\" x=\"4\" y=\"{}\">and {} lanes more</text>", height - 4.0, lanes.len() - shown);
+        let _ = writeln!(
+            svg,
+            "<text class=\"lane\" x=\"4\" y=\"{}\">and {} lanes more</text>",
+            height - 4.0,
+            lanes.len() - shown
+        );
     }
     let verdict = outcome.verdict.to_string();
-    let _ = writeln!(svg, "<line class=\"end {verdict}\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{1}\"><title>{verdict}</title></line>", x(end), height - 16.0);
+    let _ = writeln!(
+        svg,
+        "<line class=\"end {verdict}\" x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{1}\"><title>{verdict}</title></line>",
+        x(end),
+        height - 16.0
+    );
     svg.push_str("</svg>\n");
     svg
 }
@@ -82,7 +101,11 @@ fn axis(svg: &mut String, start: Timestamp, total: f64, height: f64) {
         let time = start.saturating_add(jiff::SignedDuration::from_secs(at as i64)).unwrap_or(start);
         let time = time.to_zoned(jiff::tz::TimeZone::UTC);
         let label = if step >= 86_400.0 { time.strftime("%d %b") } else { time.strftime("%d. %H:%M") };
-        let _ = writeln!(svg, "<line class=\"grid\" x1=\"{place:.1}\" x2=\"{place:.1}\" y1=\"{TOP}\" y2=\"{}\"/>", height - 16.0);
+        let _ = writeln!(
+            svg,
+            "<line class=\"grid\" x1=\"{place:.1}\" x2=\"{place:.1}\" y1=\"{TOP}\" y2=\"{}\"/>",
+            height - 16.0
+        );
         let _ = writeln!(svg, "<text class=\"tick\" x=\"{place:.1}\" y=\"14\">{label}</text>");
         at += step;
     }

@@ -14,7 +14,8 @@ pub fn write(outcomes: &[Outcome], summary: &Summary, place: &str, colour: bool)
     let mut feature = None;
     for outcome in outcomes {
         if feature != Some(&outcome.feature) {
-            let _ = writeln!(text, "{}", Style::new().bold().force_styling(colour).apply_to(&outcome.feature));
+            let _ =
+                writeln!(text, "{}", Style::new().bold().force_styling(colour).apply_to(&outcome.feature));
             feature = Some(&outcome.feature);
         }
         let _ = writeln!(text, "{}", line(outcome, colour));

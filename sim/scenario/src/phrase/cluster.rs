@@ -42,7 +42,9 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#"the namespace "{namespace:word}" is created again"#,
         |words| Ok(Step::When(Act::Create(Build::Namespace(words.get("namespace")?)))),
         |step| match step {
-            Step::When(Act::Create(Build::Namespace(namespace))) => Some(Said::new().with("namespace", namespace)),
+            Step::When(Act::Create(Build::Namespace(namespace))) => {
+                Some(Said::new().with("namespace", namespace))
+            }
             _ => None,
         },
     ),
@@ -100,7 +102,9 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#"the mover of "{of:name}" gets signal {signal:n}"#,
         |words| Ok(Step::When(Act::SignalMover { of: words.get("of")?, signal: words.get("signal")? })),
         |step| match step {
-            Step::When(Act::SignalMover { of, signal }) => Some(Said::new().with("of", of).with("signal", signal)),
+            Step::When(Act::SignalMover { of, signal }) => {
+                Some(Said::new().with("of", of).with("signal", signal))
+            }
             _ => None,
         },
     ),
@@ -126,12 +130,15 @@ pub(super) const PHRASES: &[Phrase] = &[
         When,
         r#"the operator runs[ to {why:text}]"#,
         |words| {
-            Ok(Step::When(Act::Run { why: words.maybe("why")?.unwrap_or_default(), line: words.document().parse()? }))
+            Ok(Step::When(Act::Run {
+                why: words.maybe("why")?.unwrap_or_default(),
+                line: words.document().parse()?,
+            }))
         },
         |step| match step {
-            Step::When(Act::Run { why, line }) if !why.contains('"') => {
-                Some(Said::new().maybe("why", Some(why).filter(|why| !why.is_empty())).document(&line.to_string()))
-            }
+            Step::When(Act::Run { why, line }) if !why.contains('"') => Some(
+                Said::new().maybe("why", Some(why).filter(|why| !why.is_empty())).document(&line.to_string()),
+            ),
             _ => None,
         },
     )

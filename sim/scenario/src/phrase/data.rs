@@ -140,7 +140,12 @@ pub(super) const PHRASES: &[Phrase] = &[
 
 fn snapshot(words: &Words<'_>, which: Which) -> Result<Step, String> {
     let at = words.maybe("moment")?.map_or(Moment::LastSync, Moment::Remembered);
-    Ok(Step::Then(Expect::SnapshotHolds { source: words.get("source")?, which, volume: words.get("volume")?, at }))
+    Ok(Step::Then(Expect::SnapshotHolds {
+        source: words.get("source")?,
+        which,
+        volume: words.get("volume")?,
+        at,
+    }))
 }
 
 fn snapshot_said(step: &Step, wanted: &Which) -> Option<Said> {

@@ -30,7 +30,12 @@ pub(super) const PHRASES: &[Phrase] = &[
     phrase(
         Then,
         r#"the repository "{name:name}" is maintained by "{owner:word}""#,
-        |words| Ok(Step::Then(Expect::MaintenanceOwner { repository: words.get("name")?, owner: words.get("owner")? })),
+        |words| {
+            Ok(Step::Then(Expect::MaintenanceOwner {
+                repository: words.get("name")?,
+                owner: words.get("owner")?,
+            }))
+        },
         |step| match step {
             Step::Then(Expect::MaintenanceOwner { repository, owner }) => {
                 Some(Said::new().with("name", repository).with("owner", owner))

@@ -171,7 +171,10 @@ impl Said {
 }
 
 const fn phrase(
-    keyword: Keyword, template: &'static str, read: fn(&Words<'_>) -> Result<Step, String>, write: fn(&Step) -> Option<Said>,
+    keyword: Keyword,
+    template: &'static str,
+    read: fn(&Words<'_>) -> Result<Step, String>,
+    write: fn(&Step) -> Option<Said>,
 ) -> Phrase {
     Phrase { keyword, template, below: Below::Nothing, sample: "", read, write }
 }
@@ -189,17 +192,26 @@ impl Phrase {
 
     /// The anchored regular expression of the words.
     pub fn regex(&self) -> Regex {
-        Regex::new(&template::expression(self.template)).expect("a template makes a valid expression; a test walks all")
+        Regex::new(&template::expression(self.template))
+            .expect("a template makes a valid expression; a test walks all")
     }
 
     fn check_below(&self, sentence: &Sentence) -> Result<(), String> {
         let table = !sentence.rows.is_empty();
         let document = sentence.doc.is_some();
         match self.below {
-            Below::Nothing if table || document => Err("nothing may stand below this step: take the table or text away".into()),
-            Below::Fields | Below::NeedsFields if document => Err("a table | field | value | belongs here, not a text".into()),
-            Below::NeedsFields if !table => Err("a table | field | value | is missing below this step".into()),
-            Below::Document if table || !document => Err("a text between two lines of \"\"\" is missing below this step".into()),
+            Below::Nothing if table || document => {
+                Err("nothing may stand below this step: take the table or text away".into())
+            }
+            Below::Fields | Below::NeedsFields if document => {
+                Err("a table | field | value | belongs here, not a text".into())
+            }
+            Below::NeedsFields if !table => {
+                Err("a table | field | value | is missing below this step".into())
+            }
+            Below::Document if table || !document => {
+                Err("a text between two lines of \"\"\" is missing below this step".into())
+            }
             _ => Ok(()),
         }
     }
@@ -255,7 +267,10 @@ pub fn read(sentence: &Sentence) -> Result<Step, Error> {
         .filter(|(phrase, _)| phrase.keyword == sentence.keyword)
         .find_map(|(phrase, expression)| Some((phrase, expression, expression.captures(&sentence.text)?)));
     let Some((phrase, expression, captures)) = found else {
-        return Err(Error::Unknown { sentence: format!("{} {}", sentence.keyword, sentence.text), nearest: nearest(sentence) });
+        return Err(Error::Unknown {
+            sentence: format!("{} {}", sentence.keyword, sentence.text),
+            nearest: nearest(sentence),
+        });
     };
     let values = expression.capture_names().flatten();
     let values = values.filter_map(|name| Some((name.to_owned(), captures.name(name)?.as_str()))).collect();
@@ -275,7 +290,8 @@ pub fn write(step: &Step) -> Option<Sentence> {
 
 /// A short sentence for reports, whatever the step holds.
 pub fn title(step: &Step) -> String {
-    write(step).map_or_else(|| format!("{step:?}"), |sentence| format!("{} {}", sentence.keyword, sentence.text))
+    write(step)
+        .map_or_else(|| format!("{step:?}"), |sentence| format!("{} {}", sentence.keyword, sentence.text))
 }
 
 fn nearest(sentence: &Sentence) -> String {
@@ -284,7 +300,8 @@ fn nearest(sentence: &Sentence) -> String {
     let shared = |phrase: &Phrase| {
         let have = words(phrase.template);
         let common = wanted.iter().filter(|word| have.contains(word)).count();
-        (2 * common).cast_signed() - have.len().cast_signed() + if phrase.keyword == sentence.keyword { 1 } else { 0 }
+        (2 * common).cast_signed() - have.len().cast_signed()
+            + if phrase.keyword == sentence.keyword { 1 } else { 0 }
     };
     let best = table().max_by_key(|phrase| shared(phrase)).expect("the table is not empty");
     format!("{} {}", best.keyword, best.template)

@@ -151,7 +151,9 @@ pub(super) fn count_of(words: &str) -> Result<u32, String> {
         "twice" => Ok(2),
         other => {
             let number = other.strip_suffix(" times").unwrap_or(other);
-            number.parse().map_err(|_| format!("{other:?} is no number of times: write once, twice or 3 times"))
+            number
+                .parse()
+                .map_err(|_| format!("{other:?} is no number of times: write once, twice or 3 times"))
         }
     }
 }
@@ -170,7 +172,9 @@ fn trigger(words: &Words<'_>) -> Result<Trigger, String> {
         (Some(schedule), None) => Ok(Trigger::Schedule(schedule)),
         (None, Some(tag)) => Ok(Trigger::Manual(tag)),
         (None, None) => Ok(Trigger::Always),
-        (Some(_), Some(_)) => Err("a schedule and a tag together: set trigger.manual in the table below instead".to_owned()),
+        (Some(_), Some(_)) => {
+            Err("a schedule and a tag together: set trigger.manual in the table below instead".to_owned())
+        }
     }
 }
 

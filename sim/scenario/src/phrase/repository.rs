@@ -18,7 +18,9 @@ pub(super) const PHRASES: &[Phrase] = &[
             })))
         },
         |step| match step {
-            Step::Given(Build::Repository(repository @ Repository { on: None, .. })) => Some(said(repository)),
+            Step::Given(Build::Repository(repository @ Repository { on: None, .. })) => {
+                Some(said(repository))
+            }
             _ => None,
         },
     ),
@@ -33,9 +35,9 @@ pub(super) const PHRASES: &[Phrase] = &[
             })))
         },
         |step| match step {
-            Step::Given(Build::Repository(repository @ Repository { on: Some(Place::Bucket(bucket)), .. })) => {
-                Some(said(repository).with("bucket", bucket))
-            }
+            Step::Given(Build::Repository(
+                repository @ Repository { on: Some(Place::Bucket(bucket)), .. },
+            )) => Some(said(repository).with("bucket", bucket)),
             _ => None,
         },
     ),
@@ -67,9 +69,9 @@ pub(super) const PHRASES: &[Phrase] = &[
             })))
         },
         |step| match step {
-            Step::Given(Build::Repository(repository @ Repository { on: Some(Place::NfsExport(export)), .. })) => {
-                Some(said(repository).with("export", export))
-            }
+            Step::Given(Build::Repository(
+                repository @ Repository { on: Some(Place::NfsExport(export)), .. },
+            )) => Some(said(repository).with("export", export)),
             _ => None,
         },
     ),

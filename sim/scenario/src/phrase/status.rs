@@ -54,14 +54,18 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#""{destination:name}" offers an image"#,
         |words| Ok(Step::Then(Expect::LatestImage { destination: words.get("destination")?, present: true })),
         |step| match step {
-            Step::Then(Expect::LatestImage { destination, present: true }) => Some(Said::new().with("destination", destination)),
+            Step::Then(Expect::LatestImage { destination, present: true }) => {
+                Some(Said::new().with("destination", destination))
+            }
             _ => None,
         },
     ),
     phrase(
         Then,
         r#""{destination:name}" offers no image"#,
-        |words| Ok(Step::Then(Expect::LatestImage { destination: words.get("destination")?, present: false })),
+        |words| {
+            Ok(Step::Then(Expect::LatestImage { destination: words.get("destination")?, present: false }))
+        },
         |step| match step {
             Step::Then(Expect::LatestImage { destination, present: false }) => {
                 Some(Said::new().with("destination", destination))
@@ -74,7 +78,9 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#""{destination:name}" calls nothing restored"#,
         |words| Ok(Step::Then(Expect::NothingRestored(words.get("destination")?))),
         |step| match step {
-            Step::Then(Expect::NothingRestored(destination)) => Some(Said::new().with("destination", destination)),
+            Step::Then(Expect::NothingRestored(destination)) => {
+                Some(Said::new().with("destination", destination))
+            }
             _ => None,
         },
     ),
@@ -89,7 +95,9 @@ pub(super) const PHRASES: &[Phrase] = &[
             }))
         },
         |step| match step {
-            Step::Then(Expect::Condition { object, class: class @ Some(_), contains }) if !contains.contains('"') => {
+            Step::Then(Expect::Condition { object, class: class @ Some(_), contains })
+                if !contains.contains('"') =>
+            {
                 Some(object_said(object).maybe("class", class.as_ref()).with("contains", contains))
             }
             _ => None,
@@ -99,7 +107,11 @@ pub(super) const PHRASES: &[Phrase] = &[
         Then,
         r#"a condition of the {kind:kind} "{name:name}" says "{contains:text}""#,
         |words| {
-            Ok(Step::Then(Expect::Condition { object: object(words)?, class: None, contains: words.get("contains")? }))
+            Ok(Step::Then(Expect::Condition {
+                object: object(words)?,
+                class: None,
+                contains: words.get("contains")?,
+            }))
         },
         |step| match step {
             Step::Then(Expect::Condition { object, class: None, contains }) if !contains.contains('"') => {
@@ -112,7 +124,11 @@ pub(super) const PHRASES: &[Phrase] = &[
         Then,
         r#"an event of the {kind:kind} "{name:name}" has said "{contains:text}""#,
         |words| {
-            Ok(Step::Then(Expect::Event { object: object(words)?, class: None, contains: words.get("contains")? }))
+            Ok(Step::Then(Expect::Event {
+                object: object(words)?,
+                class: None,
+                contains: words.get("contains")?,
+            }))
         },
         |step| match step {
             Step::Then(Expect::Event { object, class: None, contains }) if !contains.contains('"') => {
@@ -132,7 +148,9 @@ pub(super) const PHRASES: &[Phrase] = &[
             }))
         },
         |step| match step {
-            Step::Then(Expect::Event { object, class: class @ Some(_), contains }) if !contains.contains('"') => {
+            Step::Then(Expect::Event { object, class: class @ Some(_), contains })
+                if !contains.contains('"') =>
+            {
                 Some(object_said(object).maybe("class", class.as_ref()).with("contains", contains))
             }
             _ => None,
@@ -152,7 +170,9 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#""{source:name}" is not reported as overdue"#,
         |words| Ok(Step::Then(Expect::Overdue { source: words.get("source")?, overdue: false })),
         |step| match step {
-            Step::Then(Expect::Overdue { source, overdue: false }) => Some(Said::new().with("source", source)),
+            Step::Then(Expect::Overdue { source, overdue: false }) => {
+                Some(Said::new().with("source", source))
+            }
             _ => None,
         },
     ),
@@ -161,7 +181,11 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#"the metric "{name:word}" is {value:number}"#,
         |words| {
             let value: serde_json::Number = words.get("value")?;
-            Ok(Step::Then(Expect::Metric { name: words.get("name")?, labels: words.fields()?, value: value.into() }))
+            Ok(Step::Then(Expect::Metric {
+                name: words.get("name")?,
+                labels: words.fields()?,
+                value: value.into(),
+            }))
         },
         |step| match step {
             Step::Then(Expect::Metric { name, labels, value: value @ serde_json::Value::Number(_) }) => {

@@ -44,7 +44,8 @@ fn tokens(template: &str) -> Vec<Token<'_>> {
             b']' => tokens.push(Token::Close),
             _ => {
                 let end = at + rest[at..].find('}').expect("a part of a template ends with }");
-                let (key, kind) = rest[at + 1..end].split_once(':').expect("a part of a template says its kind");
+                let (key, kind) =
+                    rest[at + 1..end].split_once(':').expect("a part of a template says its kind");
                 tokens.push(Token::Part { key, kind });
                 rest = &rest[end + 1..];
                 continue;
@@ -94,7 +95,9 @@ pub fn fill(template: &str, values: &BTreeMap<&'static str, String>) -> String {
                 continue;
             }
             Token::Text(words) => (words.to_owned(), true),
-            Token::Part { key, .. } => (values.get(key).cloned().unwrap_or_default(), values.contains_key(key)),
+            Token::Part { key, .. } => {
+                (values.get(key).cloned().unwrap_or_default(), values.contains_key(key))
+            }
         };
         match &mut optional {
             Some((part, all)) => {

@@ -33,7 +33,8 @@ fn phrase_to_step_to_yaml_and_back_is_a_round_trip() {
             Err(error) => panic!("{phrase:?}: {error}"),
         };
         let yaml = crate::yaml::write_step(&step);
-        let again = crate::yaml::read_step(&yaml).unwrap_or_else(|error| panic!("{phrase:?}: {error}\n{yaml}"));
+        let again =
+            crate::yaml::read_step(&yaml).unwrap_or_else(|error| panic!("{phrase:?}: {error}\n{yaml}"));
         assert_eq!(again, step, "{phrase:?}: YAML says another step\n{yaml}");
         assert_eq!(write(&again).as_ref(), Some(&sentence), "{phrase:?}: not written as it was read");
         walked += 1;
@@ -46,7 +47,9 @@ fn each_sentence_fits_one_phrase_only() {
     for (phrase, sentence) in sample_sentences() {
         let fitting: Vec<_> = EXPRESSIONS
             .iter()
-            .filter(|(other, expression)| other.keyword == sentence.keyword && expression.is_match(&sentence.text))
+            .filter(|(other, expression)| {
+                other.keyword == sentence.keyword && expression.is_match(&sentence.text)
+            })
             .map(|(other, _)| other)
             .collect();
         assert_eq!(fitting.len(), 1, "{phrase:?}: {sentence} fits {fitting:?}");
@@ -55,7 +58,9 @@ fn each_sentence_fits_one_phrase_only() {
 
 #[test]
 fn an_unknown_sentence_is_answered_with_the_nearest_phrase() {
-    let error = read(&Sentence::new(Keyword::Then, r#"the newest snapshot of "nightly" equals what "app" held"#)).unwrap_err();
+    let error =
+        read(&Sentence::new(Keyword::Then, r#"the newest snapshot of "nightly" equals what "app" held"#))
+            .unwrap_err();
     let Error::Unknown { nearest, .. } = &error else { panic!("{error}") };
     assert!(nearest.contains("the newest snapshot of"), "{nearest}");
 }

@@ -1,6 +1,10 @@
 //! Phrases about time: what passes, what is waited for, which moments get a name.
 
-use super::{Keyword::*, Phrase, Said, phrase, replication::{count_of, times_said}};
+use super::{
+    Keyword::*,
+    Phrase, Said, phrase,
+    replication::{count_of, times_said},
+};
 use crate::{
     name::ObjectRef,
     step::{Act, Await, Step},
@@ -21,7 +25,9 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#"{count:n} sync periods of "{of:name}" pass"#,
         |words| Ok(Step::When(Act::PassPeriods { of: words.get("of")?, count: words.get("count")? })),
         |step| match step {
-            Step::When(Act::PassPeriods { of, count }) => Some(Said::new().with("of", of).with("count", count)),
+            Step::When(Act::PassPeriods { of, count }) => {
+                Some(Said::new().with("of", of).with("count", count))
+            }
             _ => None,
         },
     ),
@@ -76,7 +82,9 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#""{destination:name}" completes"#,
         |words| Ok(Step::When(Act::Await(Await::Restored(words.get("destination")?)))),
         |step| match step {
-            Step::When(Act::Await(Await::Restored(destination))) => Some(Said::new().with("destination", destination)),
+            Step::When(Act::Await(Await::Restored(destination))) => {
+                Some(Said::new().with("destination", destination))
+            }
             _ => None,
         },
     ),
@@ -97,9 +105,9 @@ pub(super) const PHRASES: &[Phrase] = &[
             Ok(Step::When(Act::Await(Await::Event { object, contains: words.get("contains")? })))
         },
         |step| match step {
-            Step::When(Act::Await(Await::Event { object, contains })) if !contains.contains('"') => {
-                Some(Said::new().with("kind", &object.kind).with("name", &object.name).with("contains", contains))
-            }
+            Step::When(Act::Await(Await::Event { object, contains })) if !contains.contains('"') => Some(
+                Said::new().with("kind", &object.kind).with("name", &object.name).with("contains", contains),
+            ),
             _ => None,
         },
     ),
@@ -111,9 +119,9 @@ pub(super) const PHRASES: &[Phrase] = &[
             Ok(Step::When(Act::Await(Await::Condition { object, contains: words.get("contains")? })))
         },
         |step| match step {
-            Step::When(Act::Await(Await::Condition { object, contains })) if !contains.contains('"') => {
-                Some(Said::new().with("kind", &object.kind).with("name", &object.name).with("contains", contains))
-            }
+            Step::When(Act::Await(Await::Condition { object, contains })) if !contains.contains('"') => Some(
+                Said::new().with("kind", &object.kind).with("name", &object.name).with("contains", contains),
+            ),
             _ => None,
         },
     ),

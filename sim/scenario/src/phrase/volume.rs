@@ -85,7 +85,9 @@ pub(super) const PHRASES: &[Phrase] = &[
         r#"an unfilled claim "{name:name}"[ on "{class:word}"][ of {capacity:size}] is created"#,
         |words| Ok(Step::When(Act::Create(Build::Claim(claim(words)?)))),
         |step| match step {
-            Step::When(Act::Create(Build::Claim(claim))) if claim.filled_from.is_none() => Some(claim_said(claim)),
+            Step::When(Act::Create(Build::Claim(claim))) if claim.filled_from.is_none() => {
+                Some(claim_said(claim))
+            }
             _ => None,
         },
     ),
@@ -128,7 +130,11 @@ pub(super) const PHRASES: &[Phrase] = &[
         When,
         r#"the workload writes "{text:text}" to "{path:text}" of "{volume:name}""#,
         |words| {
-            Ok(Step::When(Act::Write { volume: words.get("volume")?, path: words.get("path")?, text: words.get("text")? }))
+            Ok(Step::When(Act::Write {
+                volume: words.get("volume")?,
+                path: words.get("path")?,
+                text: words.get("text")?,
+            }))
         },
         |step| match step {
             Step::When(Act::Write { volume, path, text }) if !path.contains('"') && !text.contains('"') => {

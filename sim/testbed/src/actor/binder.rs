@@ -34,14 +34,17 @@ impl Binder {
             return self.cluster.get(resource::VOLUME, "", wanted);
         }
         let volumes = self.cluster.list(resource::VOLUME, "");
-        if let Some(volume) = volumes.iter().find(|volume| !is_deleting(volume) && names_claim(volume, claim)) {
+        if let Some(volume) = volumes.iter().find(|volume| !is_deleting(volume) && names_claim(volume, claim))
+        {
             return Some(Arc::clone(volume));
         }
         if claim["spec"]["dataSource"].is_object() || claim["spec"]["dataSourceRef"].is_object() {
             return None;
         }
         let mut free: Vec<&Arc<Value>> = volumes.iter().filter(|volume| fits(volume, claim)).collect();
-        free.sort_by_key(|volume| (quantity::bytes(text(volume, "/spec/capacity/storage")), name(volume).to_owned()));
+        free.sort_by_key(|volume| {
+            (quantity::bytes(text(volume, "/spec/capacity/storage")), name(volume).to_owned())
+        });
         free.first().map(|volume| Arc::clone(volume))
     }
 
@@ -54,7 +57,9 @@ impl Binder {
             }
         });
         self.cluster.tolerate(reference);
-        let phase = self.cluster.change_status(resource::VOLUME, "", volume_name, |volume| set_phase(volume, "Bound"));
+        let phase = self
+            .cluster
+            .change_status(resource::VOLUME, "", volume_name, |volume| set_phase(volume, "Bound"));
         self.cluster.tolerate(phase);
         let spec = self.cluster.change(resource::CLAIM, namespace, claim_name, |claim| {
             claim["spec"]["volumeName"] = json!(volume_name);
@@ -79,7 +84,10 @@ impl Binder {
         let Some(class) = class_of(&self.cluster, claim) else {
             let class = text(claim, "/spec/storageClassName");
             let (reason, message) = if class.is_empty() {
-                ("FailedBinding", "no persistent volumes available for this claim and no storage class is set".to_owned())
+                (
+                    "FailedBinding",
+                    "no persistent volumes available for this claim and no storage class is set".to_owned(),
+                )
             } else {
                 ("ProvisioningFailed", format!("storageclass.storage.k8s.io \"{class}\" not found"))
             };
@@ -94,7 +102,8 @@ impl Binder {
         let provisioner = text(&class, "/provisioner").to_owned();
         let written = self.cluster.change(resource::CLAIM, namespace(claim), name(claim), |claim| {
             let annotations = annotations(claim);
-            annotations.insert("volume.beta.kubernetes.io/storage-provisioner".to_owned(), json!(provisioner));
+            annotations
+                .insert("volume.beta.kubernetes.io/storage-provisioner".to_owned(), json!(provisioner));
             annotations.insert("volume.kubernetes.io/storage-provisioner".to_owned(), json!(provisioner));
         });
         self.cluster.tolerate(written);
@@ -111,28 +120,37 @@ impl Binder {
         let is_bound = text(&claim, "/status/phase") == "Bound";
         let volume = self.volume_for(&claim);
         match volume {
-            Some(volume) if names_claim(&volume, &claim) || text(&volume, "/spec/claimRef/name").is_empty() => {
-                let is_complete = is_bound && text(&volume, "/status/phase") == "Bound" && text(&volume, "/spec/claimRef/uid") == uid(&claim);
+            Some(volume)
+                if names_claim(&volume, &claim) || text(&volume, "/spec/claimRef/name").is_empty() =>
+            {
+                let is_complete = is_bound
+                    && text(&volume, "/status/phase") == "Bound"
+                    && text(&volume, "/spec/claimRef/uid") == uid(&claim);
                 if !is_complete && !(is_deleting(&claim) && !is_bound) {
                     self.bind(&claim, &volume);
                 }
             }
             Some(_) if is_bound => {
-                let status = self.cluster.change_status(resource::CLAIM, &key.namespace, &key.name, |claim| {
-                    set_phase(claim, "Lost");
-                });
+                let status =
+                    self.cluster.change_status(resource::CLAIM, &key.namespace, &key.name, |claim| {
+                        set_phase(claim, "Lost");
+                    });
                 self.cluster.tolerate(status);
                 let message = "Two claims are bound to the same volume, this one is bound incorrectly";
                 self.cluster.report(&claim, "Warning", "ClaimMisbound", message);
             }
             Some(_) => {
-                let message = format!("volume \"{}\" already bound to a different claim.", text(&claim, "/spec/volumeName"));
+                let message = format!(
+                    "volume \"{}\" already bound to a different claim.",
+                    text(&claim, "/spec/volumeName")
+                );
                 self.cluster.report(&claim, "Warning", "FailedBinding", &message);
             }
             None if is_bound => {
-                let status = self.cluster.change_status(resource::CLAIM, &key.namespace, &key.name, |claim| {
-                    set_phase(claim, "Lost");
-                });
+                let status =
+                    self.cluster.change_status(resource::CLAIM, &key.namespace, &key.name, |claim| {
+                        set_phase(claim, "Lost");
+                    });
                 self.cluster.tolerate(status);
                 let message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
                 self.cluster.report(&claim, "Warning", "ClaimLost", message);
@@ -140,9 +158,10 @@ impl Binder {
             None if text(&claim, "/status/phase") == "Lost" || is_deleting(&claim) => {}
             None => {
                 if text(&claim, "/status/phase").is_empty() {
-                    let status = self.cluster.change_status(resource::CLAIM, &key.namespace, &key.name, |claim| {
-                        set_phase(claim, "Pending");
-                    });
+                    let status =
+                        self.cluster.change_status(resource::CLAIM, &key.namespace, &key.name, |claim| {
+                            set_phase(claim, "Pending");
+                        });
                     self.cluster.tolerate(status);
                 }
                 self.ask_provisioner(&claim);
@@ -156,7 +175,8 @@ impl Binder {
         let phase = if claim_name.is_empty() {
             "Available"
         } else {
-            let claim = self.cluster.get(resource::CLAIM, text(&volume, "/spec/claimRef/namespace"), claim_name);
+            let claim =
+                self.cluster.get(resource::CLAIM, text(&volume, "/spec/claimRef/namespace"), claim_name);
             let wanted = text(&volume, "/spec/claimRef/uid");
             match claim {
                 Some(claim) if wanted.is_empty() || uid(&claim) == wanted => return,
@@ -164,7 +184,8 @@ impl Binder {
                 _ => "Released",
             }
         };
-        let status = self.cluster.change_status(resource::VOLUME, "", &key.name, |volume| set_phase(volume, phase));
+        let status =
+            self.cluster.change_status(resource::VOLUME, "", &key.name, |volume| set_phase(volume, phase));
         self.cluster.tolerate(status);
     }
 }
@@ -206,7 +227,11 @@ impl Actor for Binder {
     }
 
     async fn reconcile(&self, key: &Key) -> Next {
-        if key.kind == resource::CLAIM.kind { self.reconcile_claim(key) } else { self.reconcile_volume(key) }
+        if key.kind == resource::CLAIM.kind {
+            self.reconcile_claim(key)
+        } else {
+            self.reconcile_volume(key)
+        }
         Next::Done
     }
 }
@@ -225,12 +250,15 @@ fn names_claim(volume: &Value, claim: &Value) -> bool {
 }
 
 fn fits(volume: &Value, claim: &Value) -> bool {
-    let modes = |value: &Value| value.pointer("/spec/accessModes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let modes = |value: &Value| {
+        value.pointer("/spec/accessModes").and_then(Value::as_array).cloned().unwrap_or_default()
+    };
     text(volume, "/spec/claimRef/name").is_empty()
         && !is_deleting(volume)
         && text(volume, "/spec/storageClassName") == text(claim, "/spec/storageClassName")
         && modes(claim).iter().all(|mode| modes(volume).contains(mode))
-        && quantity::bytes(text(volume, "/spec/capacity/storage")) >= quantity::bytes(text(claim, "/spec/resources/requests/storage"))
+        && quantity::bytes(text(volume, "/spec/capacity/storage"))
+            >= quantity::bytes(text(claim, "/spec/resources/requests/storage"))
 }
 
 /// The reference to a claim that a volume carries.

@@ -79,7 +79,12 @@ impl World {
     /// Takes in an object of the core group that was there before the tap.
     fn hold(&mut self, plural: &str, object: Value) {
         let (namespace, name) = (namespace(&object).to_owned(), name(&object).to_owned());
-        self.objects.entry(plural.to_owned()).or_default().entry(namespace).or_default().insert(name, Arc::new(object));
+        self.objects
+            .entry(plural.to_owned())
+            .or_default()
+            .entry(namespace)
+            .or_default()
+            .insert(name, Arc::new(object));
     }
 }
 
@@ -113,10 +118,15 @@ impl Cluster {
             actors: OnceLock::new(),
             seed,
         });
-        let cluster = Self { shared: Arc::clone(&shared), direct: server.direct("bed"), caller: Arc::from("bed") };
+        let cluster =
+            Self { shared: Arc::clone(&shared), direct: server.direct("bed"), caller: Arc::from("bed") };
         // A fresh server holds its own namespaces, with what belongs into each, before anybody can follow it.
-        for (kind, plural) in [("Namespace", "namespaces"), ("ServiceAccount", "serviceaccounts"), ("ConfigMap", "configmaps")] {
-            for object in cluster.direct.list("v1", kind, "", &apiserver::Selection::default()).unwrap_or_default() {
+        for (kind, plural) in
+            [("Namespace", "namespaces"), ("ServiceAccount", "serviceaccounts"), ("ConfigMap", "configmaps")]
+        {
+            for object in
+                cluster.direct.list("v1", kind, "", &apiserver::Selection::default()).unwrap_or_default()
+            {
                 shared.world().hold(plural, object);
             }
         }
@@ -147,7 +157,11 @@ impl Cluster {
     /// The same cluster for another caller.
     #[must_use]
     pub fn for_caller(&self, caller: &str) -> Self {
-        Self { shared: Arc::clone(&self.shared), direct: self.shared.server.direct(caller), caller: Arc::from(caller) }
+        Self {
+            shared: Arc::clone(&self.shared),
+            direct: self.shared.server.direct(caller),
+            caller: Arc::from(caller),
+        }
     }
 
     /// Who writes through this handle.
@@ -235,20 +249,33 @@ impl Cluster {
 
     /// Reads, changes and writes an object; does nothing if the change changes nothing or the object is gone.
     pub fn change(
-        &self, resource: Resource, namespace: &str, name: &str, change: impl FnOnce(&mut Value),
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
     ) -> Result<(), Failure> {
         self.write(resource, namespace, name, change, false)
     }
 
     /// As [`Cluster::change`] for the status.
     pub fn change_status(
-        &self, resource: Resource, namespace: &str, name: &str, change: impl FnOnce(&mut Value),
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
     ) -> Result<(), Failure> {
         self.write(resource, namespace, name, change, true)
     }
 
     fn write(
-        &self, resource: Resource, namespace: &str, name: &str, change: impl FnOnce(&mut Value), status: bool,
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+        status: bool,
     ) -> Result<(), Failure> {
         let Some(stored) = self.get(resource, namespace, name) else { return Ok(()) };
         let mut object = (*stored).clone();
@@ -261,7 +288,11 @@ impl Cluster {
 
     /// Deletes an object; an absent one is not an error.
     pub fn delete(
-        &self, resource: Resource, namespace: &str, name: &str, options: &Delete,
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+        options: &Delete,
     ) -> Result<(), Failure> {
         match self.direct.delete(&resource.api_version(), resource.kind, namespace, name, options) {
             Err(failure) if failure.code == 404 => Ok(()),
@@ -270,7 +301,14 @@ impl Cluster {
     }
 
     /// Adds a finalizer, or takes it away.
-    pub fn set_finalizer(&self, resource: Resource, namespace: &str, name: &str, finalizer: &str, wanted: bool) {
+    pub fn set_finalizer(
+        &self,
+        resource: Resource,
+        namespace: &str,
+        name: &str,
+        finalizer: &str,
+        wanted: bool,
+    ) {
         let result = self.change(resource, namespace, name, |object| {
             let mut list: Vec<Value> =
                 object.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();

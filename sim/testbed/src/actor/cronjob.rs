@@ -48,7 +48,8 @@ impl CronJobs {
             [("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)]
         {
             let limit = cron_job["spec"][field].as_u64().unwrap_or(default) as usize;
-            let mut finished: Vec<&Arc<Value>> = jobs.iter().filter(|job| end_of(job) == Some(condition)).collect();
+            let mut finished: Vec<&Arc<Value>> =
+                jobs.iter().filter(|job| end_of(job) == Some(condition)).collect();
             finished.sort_by_key(|job| (text(job, "/status/startTime").to_owned(), name(job).to_owned()));
             for job in finished.iter().take(finished.len().saturating_sub(limit)) {
                 self.delete_job(cron_job, job, "SuccessfulDelete");
@@ -67,17 +68,28 @@ impl CronJobs {
                 "controller": true, "blockOwnerDeletion": true,
             }],
         });
-        metadata["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"] = json!(timestamp(scheduled));
+        metadata["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"] =
+            json!(timestamp(scheduled));
         if let Some(labels) = template.pointer("/metadata/labels") {
             metadata["labels"] = labels.clone();
         }
         match self.cluster.create(resource::JOB, json!({"metadata": metadata, "spec": template["spec"]})) {
             Ok(job) => {
-                self.cluster.report(cron_job, "Normal", "SuccessfulCreate", &format!("Created job {}", name(&job)));
+                self.cluster.report(
+                    cron_job,
+                    "Normal",
+                    "SuccessfulCreate",
+                    &format!("Created job {}", name(&job)),
+                );
                 Some(job)
             }
             Err(failure) => {
-                self.cluster.report(cron_job, "Warning", "FailedCreate", &format!("Error creating job: {failure}"));
+                self.cluster.report(
+                    cron_job,
+                    "Warning",
+                    "FailedCreate",
+                    &format!("Error creating job: {failure}"),
+                );
                 None
             }
         }
@@ -110,25 +122,33 @@ impl CronJobs {
                     "uid": uid(job), "resourceVersion": text(job, "/metadata/resourceVersion")})
             })
             .collect();
-        let written = self.cluster.change_status(resource::CRON_JOB, text(cron_job, "/metadata/namespace"), name(cron_job), |cron_job| {
-            if !cron_job["status"].is_object() {
-                cron_job["status"] = json!({});
-            }
-            let known = cron_job.pointer("/status/active").and_then(Value::as_array).cloned().unwrap_or_default();
-            let uids = |list: &[Value]| list.iter().map(|each| text(each, "/uid").to_owned()).collect::<Vec<_>>();
-            if uids(&known) != uids(&active) {
-                if active.is_empty() {
-                    cron_job["status"].as_object_mut().expect("an object").remove("active");
-                } else {
-                    cron_job["status"]["active"] = json!(active);
+        let written = self.cluster.change_status(
+            resource::CRON_JOB,
+            text(cron_job, "/metadata/namespace"),
+            name(cron_job),
+            |cron_job| {
+                if !cron_job["status"].is_object() {
+                    cron_job["status"] = json!({});
                 }
-            }
-            if let Some(newest) = newest
-                && newest.as_str() > text(cron_job, "/status/lastSuccessfulTime")
-            {
-                cron_job["status"]["lastSuccessfulTime"] = json!(newest);
-            }
-        });
+                let known =
+                    cron_job.pointer("/status/active").and_then(Value::as_array).cloned().unwrap_or_default();
+                let uids = |list: &[Value]| {
+                    list.iter().map(|each| text(each, "/uid").to_owned()).collect::<Vec<_>>()
+                };
+                if uids(&known) != uids(&active) {
+                    if active.is_empty() {
+                        cron_job["status"].as_object_mut().expect("an object").remove("active");
+                    } else {
+                        cron_job["status"]["active"] = json!(active);
+                    }
+                }
+                if let Some(newest) = newest
+                    && newest.as_str() > text(cron_job, "/status/lastSuccessfulTime")
+                {
+                    cron_job["status"]["lastSuccessfulTime"] = json!(newest);
+                }
+            },
+        );
         self.cluster.tolerate(written);
         running
     }
@@ -153,7 +173,9 @@ impl Actor for CronJobs {
     }
 
     async fn reconcile(&self, key: &Key) -> Next {
-        let Some(cron_job) = self.cluster.get(resource::CRON_JOB, &key.namespace, &key.name) else { return Next::Done };
+        let Some(cron_job) = self.cluster.get(resource::CRON_JOB, &key.namespace, &key.name) else {
+            return Next::Done;
+        };
         if is_deleting(&cron_job) {
             return Next::Done;
         }
@@ -163,20 +185,23 @@ impl Actor for CronJobs {
         if cron_job["spec"]["suspend"] == true {
             return Next::Done;
         }
-        let schedule = match Schedule::parse(text(&cron_job, "/spec/schedule"), text(&cron_job, "/spec/timeZone")) {
-            Ok(schedule) => schedule,
-            Err(error) => {
-                let message = format!("unparseable schedule: {:?} : {error}", text(&cron_job, "/spec/schedule"));
-                self.cluster.report(&cron_job, "Warning", "UnparseableSchedule", &message);
-                return Next::Done;
-            }
-        };
+        let schedule =
+            match Schedule::parse(text(&cron_job, "/spec/schedule"), text(&cron_job, "/spec/timeZone")) {
+                Ok(schedule) => schedule,
+                Err(error) => {
+                    let message =
+                        format!("unparseable schedule: {:?} : {error}", text(&cron_job, "/spec/schedule"));
+                    self.cluster.report(&cron_job, "Warning", "UnparseableSchedule", &message);
+                    return Next::Done;
+                }
+            };
         let now = self.cluster.clock().now();
-        let since = [text(&cron_job, "/status/lastScheduleTime"), text(&cron_job, "/metadata/creationTimestamp")]
-            .into_iter()
-            .filter_map(|time| time.parse::<Timestamp>().ok())
-            .max()
-            .unwrap_or(now);
+        let since =
+            [text(&cron_job, "/status/lastScheduleTime"), text(&cron_job, "/metadata/creationTimestamp")]
+                .into_iter()
+                .filter_map(|time| time.parse::<Timestamp>().ok())
+                .max()
+                .unwrap_or(now);
         let mut due = None;
         let mut next = schedule.after(since);
         while let Some(time) = next.filter(|time| *time <= now) {
@@ -193,7 +218,8 @@ impl Actor for CronJobs {
         }
         match text(&cron_job, "/spec/concurrencyPolicy") {
             "Forbid" if !running.is_empty() => {
-                let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
+                let message =
+                    "Not starting job because prior execution is running and concurrency policy is Forbid";
                 self.cluster.report(&cron_job, "Normal", "JobAlreadyActive", message);
                 // The end of the running Job wakes us; the missed time is then caught up.
                 return again;

@@ -46,7 +46,10 @@ impl RpcError {
     }
     /// Whether the driver has certainly not done it and is not about to.
     pub fn is_final(&self) -> bool {
-        !matches!(self.code.as_str(), "DeadlineExceeded" | "Canceled" | "Unavailable" | "ResourceExhausted" | "Aborted")
+        !matches!(
+            self.code.as_str(),
+            "DeadlineExceeded" | "Canceled" | "Unavailable" | "ResourceExhausted" | "Aborted"
+        )
     }
 }
 
@@ -108,7 +111,14 @@ pub struct Driver {
 
 impl Driver {
     /// A driver without volumes.
-    pub fn new(name: &str, character: Character, faults: Register, record: Record, clock: Clock, seed: u64) -> Self {
+    pub fn new(
+        name: &str,
+        character: Character,
+        faults: Register,
+        record: Record,
+        clock: Clock,
+        seed: u64,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             // Sidecars report as `<driver>_<pod>_<uuid>`.
@@ -150,7 +160,13 @@ impl Driver {
     }
 
     /// Makes a volume; `name` makes the call idempotent, `class` names it to faults and record.
-    pub async fn create_volume(self: &Arc<Self>, name: &str, class: &str, bytes: u64, source: Source) -> Result<String, RpcError> {
+    pub async fn create_volume(
+        self: &Arc<Self>,
+        name: &str,
+        class: &str,
+        bytes: u64,
+        source: Source,
+    ) -> Result<String, RpcError> {
         let handle = format!("csi-vol-{}", seed::hex(self.seed, &["volume", name], 16));
         let request = name.to_owned();
         let made = handle.clone();
@@ -165,21 +181,30 @@ impl Driver {
                     Source::Empty => (Volume::new(&request, driver.character, now), 0),
                     Source::Snapshot(from) => {
                         let inventory = driver.inventory();
-                        let held = inventory.snapshots.get(from).ok_or_else(|| RpcError::new("NotFound", format!("snapshot id {from} not found")))?;
+                        let held = inventory.snapshots.get(from).ok_or_else(|| {
+                            RpcError::new("NotFound", format!("snapshot id {from} not found"))
+                        })?;
                         let volume = Volume::from_snapshot(&request, driver.character, now, &held.snapshot);
                         let copied = volume.used();
                         (volume, copied)
                     }
                     Source::Volume(from) => {
                         let inventory = driver.inventory();
-                        let held = inventory.volumes.get(from).ok_or_else(|| RpcError::new("NotFound", format!("volume id {from} not found")))?;
-                        let volume = Volume::from_snapshot(&request, driver.character, now, &held.volume.snapshot());
+                        let held = inventory.volumes.get(from).ok_or_else(|| {
+                            RpcError::new("NotFound", format!("volume id {from} not found"))
+                        })?;
+                        let volume =
+                            Volume::from_snapshot(&request, driver.character, now, &held.volume.snapshot());
                         let copied = volume.used();
                         (volume, copied)
                     }
                 };
                 if driver.character == Character::CephFs && copied > 0 {
-                    let _slot = driver.copies.acquire().await.map_err(|_| RpcError::new("Internal", "clone queue closed"))?;
+                    let _slot = driver
+                        .copies
+                        .acquire()
+                        .await
+                        .map_err(|_| RpcError::new("Internal", "clone queue closed"))?;
                     tokio::time::sleep(Rate::of(driver.character).time(1, copied)).await;
                 }
                 // A directory of the node has no limit of its own.
@@ -196,47 +221,80 @@ impl Driver {
     /// Removes a volume; an absent one is removed already.
     pub async fn delete_volume(self: &Arc<Self>, handle: &str, class: &str) -> Result<(), RpcError> {
         let id = handle.to_owned();
-        self.call(operation::DELETE_VOLUME, "Volume", handle, class, Duration::from_millis(100), move |driver, swallow| {
-            Box::pin(async move {
-                if !swallow {
-                    driver.inventory().volumes.remove(&id);
-                }
-                Ok(())
-            })
-        })
+        self.call(
+            operation::DELETE_VOLUME,
+            "Volume",
+            handle,
+            class,
+            Duration::from_millis(100),
+            move |driver, swallow| {
+                Box::pin(async move {
+                    if !swallow {
+                        driver.inventory().volumes.remove(&id);
+                    }
+                    Ok(())
+                })
+            },
+        )
         .await
     }
 
     /// Cuts a snapshot of a volume; `name` makes the call idempotent.
-    pub async fn create_snapshot(self: &Arc<Self>, name: &str, class: &str, volume: &str) -> Result<Cut, RpcError> {
+    pub async fn create_snapshot(
+        self: &Arc<Self>,
+        name: &str,
+        class: &str,
+        volume: &str,
+    ) -> Result<Cut, RpcError> {
         let handle = format!("csi-snap-{}", seed::hex(self.seed, &["snapshot", name], 16));
         let source = volume.to_owned();
-        self.call(operation::CREATE_SNAPSHOT, "Snapshot", name, class, Duration::from_millis(600), move |driver, not_ready| {
-            Box::pin(async move {
-                let mut inventory = driver.inventory();
-                if !inventory.snapshots.contains_key(&handle) {
-                    let held = inventory.volumes.get(&source).ok_or_else(|| RpcError::new("NotFound", format!("volume id {source} not found")))?;
-                    let cut = HeldSnapshot { snapshot: held.volume.snapshot(), bytes: held.bytes };
-                    inventory.snapshots.insert(handle.clone(), cut);
-                }
-                let held = &inventory.snapshots[&handle];
-                Ok(Cut { handle: handle.clone(), at: held.snapshot.at(), bytes: held.bytes, is_ready: !not_ready })
-            })
-        })
+        self.call(
+            operation::CREATE_SNAPSHOT,
+            "Snapshot",
+            name,
+            class,
+            Duration::from_millis(600),
+            move |driver, not_ready| {
+                Box::pin(async move {
+                    let mut inventory = driver.inventory();
+                    if !inventory.snapshots.contains_key(&handle) {
+                        let held = inventory.volumes.get(&source).ok_or_else(|| {
+                            RpcError::new("NotFound", format!("volume id {source} not found"))
+                        })?;
+                        let cut = HeldSnapshot { snapshot: held.volume.snapshot(), bytes: held.bytes };
+                        inventory.snapshots.insert(handle.clone(), cut);
+                    }
+                    let held = &inventory.snapshots[&handle];
+                    Ok(Cut {
+                        handle: handle.clone(),
+                        at: held.snapshot.at(),
+                        bytes: held.bytes,
+                        is_ready: !not_ready,
+                    })
+                })
+            },
+        )
         .await
     }
 
     /// Removes a snapshot; an absent one is removed already.
     pub async fn delete_snapshot(self: &Arc<Self>, handle: &str, class: &str) -> Result<(), RpcError> {
         let id = handle.to_owned();
-        self.call(operation::DELETE_SNAPSHOT, "Snapshot", handle, class, Duration::from_millis(100), move |driver, swallow| {
-            Box::pin(async move {
-                if !swallow {
-                    driver.inventory().snapshots.remove(&id);
-                }
-                Ok(())
-            })
-        })
+        self.call(
+            operation::DELETE_SNAPSHOT,
+            "Snapshot",
+            handle,
+            class,
+            Duration::from_millis(100),
+            move |driver, swallow| {
+                Box::pin(async move {
+                    if !swallow {
+                        driver.inventory().snapshots.remove(&id);
+                    }
+                    Ok(())
+                })
+            },
+        )
         .await
     }
 
@@ -269,12 +327,22 @@ impl Driver {
     /// `work` is told whether the fault wants the call answered without being done
     /// (for a snapshot: answered as not ready).
     async fn call<T: Send + 'static>(
-        self: &Arc<Self>, operation: &'static str, thing: &str, id: &str, class: &str, latency: Duration,
-        work: impl FnOnce(Arc<Self>, bool) -> futures::future::BoxFuture<'static, Result<T, RpcError>> + Send + 'static,
+        self: &Arc<Self>,
+        operation: &'static str,
+        thing: &str,
+        id: &str,
+        class: &str,
+        latency: Duration,
+        work: impl FnOnce(Arc<Self>, bool) -> futures::future::BoxFuture<'static, Result<T, RpcError>>
+        + Send
+        + 'static,
     ) -> Result<T, RpcError> {
         let is_free = self.inventory().in_flight.insert(id.to_owned());
         if !is_free {
-            let error = RpcError::new("Aborted", format!("an operation with the given {thing} ID {id} already exists"));
+            let error = RpcError::new(
+                "Aborted",
+                format!("an operation with the given {thing} ID {id} already exists"),
+            );
             self.note(operation, id, class, &error);
             return Err(error);
         }

@@ -36,7 +36,9 @@ impl Actor for Expiry {
     }
 
     async fn reconcile(&self, key: &Key) -> Next {
-        let Some(event) = self.cluster.get(resource::EVENT, &key.namespace, &key.name) else { return Next::Done };
+        let Some(event) = self.cluster.get(resource::EVENT, &key.namespace, &key.name) else {
+            return Next::Done;
+        };
         let seen = [
             text(&event, "/lastTimestamp"),
             text(&event, "/series/lastObservedTime"),
@@ -50,7 +52,8 @@ impl Actor for Expiry {
         if age < EVENT_TTL {
             return Next::After(EVENT_TTL.saturating_sub(age));
         }
-        let gone = self.cluster.delete(resource::EVENT, &key.namespace, &key.name, &apiserver::Delete::default());
+        let gone =
+            self.cluster.delete(resource::EVENT, &key.namespace, &key.name, &apiserver::Delete::default());
         self.cluster.tolerate(gone);
         Next::Done
     }

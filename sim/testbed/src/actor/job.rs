@@ -67,7 +67,9 @@ impl Jobs {
 
     fn pods(&self, job: &Value) -> Vec<Arc<Value>> {
         let mut pods = self.cluster.list(resource::POD, text(job, "/metadata/namespace"));
-        pods.retain(|pod| controller_of(pod).is_some_and(|(kind, _, owner)| kind == "Job" && owner == uid(job)));
+        pods.retain(|pod| {
+            controller_of(pod).is_some_and(|(kind, _, owner)| kind == "Job" && owner == uid(job))
+        });
         pods
     }
 
@@ -122,7 +124,12 @@ impl Jobs {
 
     fn delete_pods(&self, pods: &[Arc<Value>]) {
         for pod in pods {
-            let gone = self.cluster.delete(resource::POD, text(pod, "/metadata/namespace"), name(pod), &Delete::default());
+            let gone = self.cluster.delete(
+                resource::POD,
+                text(pod, "/metadata/namespace"),
+                name(pod),
+                &Delete::default(),
+            );
             self.cluster.tolerate(gone);
         }
     }
@@ -192,7 +199,12 @@ impl Jobs {
         let pod = json!({"metadata": metadata, "spec": template["spec"]});
         match self.cluster.create(resource::POD, pod) {
             Ok(pod) => {
-                self.cluster.report(job, "Normal", "SuccessfulCreate", &format!("Created pod: {}", name(&pod)));
+                self.cluster.report(
+                    job,
+                    "Normal",
+                    "SuccessfulCreate",
+                    &format!("Created pod: {}", name(&pod)),
+                );
                 let mut tracks = self.tracks.lock().expect("no holder of the tracks panics");
                 if let Some(track) = tracks.get_mut(uid(job)) {
                     track.made += 1;
@@ -211,28 +223,32 @@ impl Jobs {
         let now = self.cluster.timestamp();
         let is_suspended = job.pointer("/spec/suspend") == Some(&json!(true));
         let ready = active.iter().filter(|pod| text(pod, "/status/phase") == "Running").count();
-        let written = self.cluster.change_status(resource::JOB, text(job, "/metadata/namespace"), name(job), |job| {
-            if !job["status"].is_object() {
-                job["status"] = json!({});
-            }
-            drop_counts(job);
-            if is_suspended {
-                set_condition(job, "Suspended", "True", "JobSuspended", "Job suspended", &now);
-            } else if condition_is(job, "Suspended", "True") {
-                set_condition(job, "Suspended", "False", "JobResumed", "Job resumed", &now);
-            }
-            let status = job["status"].as_object_mut().expect("made an object above");
-            if !is_suspended && !status.contains_key("startTime") {
-                status.insert("startTime".to_owned(), json!(now));
-            }
-            for (field, count) in
-                [("active", active.len()), ("ready", ready), ("succeeded", track.succeeded.len()), ("failed", track.failed.len())]
-            {
-                if count > 0 {
-                    status.insert(field.to_owned(), json!(count));
+        let written =
+            self.cluster.change_status(resource::JOB, text(job, "/metadata/namespace"), name(job), |job| {
+                if !job["status"].is_object() {
+                    job["status"] = json!({});
                 }
-            }
-        });
+                drop_counts(job);
+                if is_suspended {
+                    set_condition(job, "Suspended", "True", "JobSuspended", "Job suspended", &now);
+                } else if condition_is(job, "Suspended", "True") {
+                    set_condition(job, "Suspended", "False", "JobResumed", "Job resumed", &now);
+                }
+                let status = job["status"].as_object_mut().expect("made an object above");
+                if !is_suspended && !status.contains_key("startTime") {
+                    status.insert("startTime".to_owned(), json!(now));
+                }
+                for (field, count) in [
+                    ("active", active.len()),
+                    ("ready", ready),
+                    ("succeeded", track.succeeded.len()),
+                    ("failed", track.failed.len()),
+                ] {
+                    if count > 0 {
+                        status.insert(field.to_owned(), json!(count));
+                    }
+                }
+            });
         self.cluster.tolerate(written);
     }
 }
@@ -271,13 +287,17 @@ impl Actor for Jobs {
         let restarts: u64 = active.iter().map(|pod| restart_count(pod)).sum();
         let on_failure = text(&job, "/spec/template/spec/restartPolicy") == "OnFailure";
 
-        if track.failed.len() as u64 > backoff_limit || (on_failure && restarts > 0 && restarts >= backoff_limit) {
+        if track.failed.len() as u64 > backoff_limit
+            || (on_failure && restarts > 0 && restarts >= backoff_limit)
+        {
             self.delete_pods(&active);
             let message = "Job has reached the specified backoff limit";
             self.finish(&job, &track, "Failed", "BackoffLimitExceeded", message);
             return Next::After(Duration::ZERO);
         }
-        let deadline = spec["activeDeadlineSeconds"].as_u64().zip(text(&job, "/status/startTime").parse::<Timestamp>().ok());
+        let deadline = spec["activeDeadlineSeconds"]
+            .as_u64()
+            .zip(text(&job, "/status/startTime").parse::<Timestamp>().ok());
         let mut until_deadline = None;
         if let Some((seconds, started)) = deadline {
             let age = Duration::try_from(now.duration_since(started)).unwrap_or_default();
@@ -291,7 +311,13 @@ impl Actor for Jobs {
             until_deadline = Some(limit.saturating_sub(age));
         }
         if !track.succeeded.is_empty() {
-            self.finish(&job, &track, "Complete", "CompletionsReached", "Reached expected number of succeeded pods");
+            self.finish(
+                &job,
+                &track,
+                "Complete",
+                "CompletionsReached",
+                "Reached expected number of succeeded pods",
+            );
             return Next::After(Duration::ZERO);
         }
         let wanted = u64::from(spec["suspend"] != true && spec["parallelism"].as_u64().unwrap_or(1) > 0);
@@ -306,10 +332,17 @@ impl Actor for Jobs {
                 Some(left) => pause = Some(left),
                 None => {
                     if !self.create_pod(&job, track.made) {
-                        return Next::Retry { first: Duration::from_secs(1), limit: Duration::from_secs(360) };
+                        return Next::Retry {
+                            first: Duration::from_secs(1),
+                            limit: Duration::from_secs(360),
+                        };
                     }
                     if !track.failed.is_empty() {
-                        self.note(&job, "retry", &format!("pod {} after {} failures", track.made + 1, track.failed.len()));
+                        self.note(
+                            &job,
+                            "retry",
+                            &format!("pod {} after {} failures", track.made + 1, track.failed.len()),
+                        );
                     }
                 }
             }
@@ -355,7 +388,9 @@ fn condition_is(job: &Value, class: &str, status: &str) -> bool {
 /// When the Job ended, if it has.
 fn finished_since(job: &Value) -> Option<Timestamp> {
     let conditions = job.pointer("/status/conditions")?.as_array()?;
-    let end = conditions.iter().find(|each| (each["type"] == "Complete" || each["type"] == "Failed") && each["status"] == "True")?;
+    let end = conditions
+        .iter()
+        .find(|each| (each["type"] == "Complete" || each["type"] == "Failed") && each["status"] == "True")?;
     text(end, "/lastTransitionTime").parse().ok()
 }
 

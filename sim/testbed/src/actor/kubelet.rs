@@ -110,7 +110,13 @@ pub type Logs = Arc<Mutex<BTreeMap<(String, String), String>>>;
 
 impl Kubelet {
     /// The actor on a cluster.
-    pub fn new(cluster: &Cluster, storage: &Arc<Storage>, faults: Register, mover: Mover, verbose: bool) -> Self {
+    pub fn new(
+        cluster: &Cluster,
+        storage: &Arc<Storage>,
+        faults: Register,
+        mover: Mover,
+        verbose: bool,
+    ) -> Self {
         Self(Arc::new(Inner {
             cluster: cluster.for_caller("kubelet"),
             storage: Arc::clone(storage),
@@ -202,7 +208,12 @@ impl Inner {
     }
 
     /// Runs a pod to its end.
-    async fn run(self: Arc<Self>, pod: Arc<Value>, stop: watch::Receiver<bool>, mut kill: watch::Receiver<Option<Signal>>) {
+    async fn run(
+        self: Arc<Self>,
+        pod: Arc<Value>,
+        stop: watch::Receiver<bool>,
+        mut kill: watch::Receiver<Option<Signal>>,
+    ) {
         self.wait_state(&pod, "ContainerCreating", "");
         let pages = Pages::default();
         let work = Arc::clone(&self).work(Arc::clone(&pod), stop, pages.clone());
@@ -216,7 +227,10 @@ impl Inner {
             Ok(ended) => self.finish(&pod, &ended),
             Err(Signal::Kill(reason)) => {
                 let all = containers(&pod, "containers");
-                let ended = all.into_iter().map(|container| (container, Ended { code: 137, message: String::new(), reason }, 0)).collect();
+                let ended = all
+                    .into_iter()
+                    .map(|container| (container, Ended { code: 137, message: String::new(), reason }, 0))
+                    .collect();
                 self.finish(&pod, &ended);
             }
         }
@@ -228,13 +242,19 @@ impl Inner {
     }
 
     fn remove(&self, pod: &Value) {
-        let options = Delete { grace_period_seconds: Some(0), uid: Some(uid(pod).to_owned()), ..Delete::default() };
+        let options =
+            Delete { grace_period_seconds: Some(0), uid: Some(uid(pod).to_owned()), ..Delete::default() };
         let gone = self.cluster.delete(resource::POD, namespace(pod), name(pod), &options);
         self.cluster.tolerate(gone);
     }
 
     /// Everything between a node and the end: set-up, init containers, containers.
-    async fn work(self: Arc<Self>, pod: Arc<Value>, stop: watch::Receiver<bool>, pages: Pages) -> Vec<(Value, Ended, u64)> {
+    async fn work(
+        self: Arc<Self>,
+        pod: Arc<Value>,
+        stop: watch::Receiver<bool>,
+        pages: Pages,
+    ) -> Vec<(Value, Ended, u64)> {
         let volumes = match self.set_up(&pod, &stop).await {
             Some(volumes) => volumes,
             None => return stopped_before_start(&pod),
@@ -246,15 +266,27 @@ impl Inner {
             () = told(&mut stop) => return stopped_before_start(&pod),
         }
         for container in containers(&pod, "initContainers") {
-            let Some(ended) = self.run_container(&pod, &container, &volumes, stop.clone(), 0, &pages).await else {
+            let Some(ended) = self.run_container(&pod, &container, &volumes, stop.clone(), 0, &pages).await
+            else {
                 return stopped_before_start(&pod);
             };
             if ended.code != 0 {
-                return containers(&pod, "containers").into_iter().map(|container| (container, ended.clone(), 0)).collect();
+                return containers(&pod, "containers")
+                    .into_iter()
+                    .map(|container| (container, ended.clone(), 0))
+                    .collect();
             }
         }
         let all = containers(&pod, "containers");
-        let runs = all.iter().map(|container| Arc::clone(&self).keep_running(Arc::clone(&pod), container.clone(), volumes.clone(), stop.clone(), pages.clone()));
+        let runs = all.iter().map(|container| {
+            Arc::clone(&self).keep_running(
+                Arc::clone(&pod),
+                container.clone(),
+                volumes.clone(),
+                stop.clone(),
+                pages.clone(),
+            )
+        });
         futures::future::join_all(runs).await
     }
 
@@ -289,14 +321,17 @@ impl Inner {
 
     /// Applies the pod's fsGroup to its claims.
     async fn own(&self, pod: &Value, volumes: &Volumes) {
-        let Some(group) = pod.pointer("/spec/securityContext/fsGroup").and_then(Value::as_u64) else { return };
+        let Some(group) = pod.pointer("/spec/securityContext/fsGroup").and_then(Value::as_u64) else {
+            return;
+        };
         let policy = match text(pod, "/spec/securityContext/fsGroupChangePolicy") {
             "OnRootMismatch" => FsGroupPolicy::OnRootMismatch,
             _ => FsGroupPolicy::Always,
         };
         for mounted in volumes.values() {
             if let Mounted::Volume { volume, is_read_only, .. } = mounted {
-                let done = volume.apply_fs_group(u32::try_from(group).unwrap_or(u32::MAX), policy, *is_read_only);
+                let done =
+                    volume.apply_fs_group(u32::try_from(group).unwrap_or(u32::MAX), policy, *is_read_only);
                 let time = Rate::of(volume.character()).time(done.changed, 0);
                 if time >= Duration::from_millis(1) {
                     tokio::time::sleep(time).await;
@@ -307,7 +342,12 @@ impl Inner {
 
     /// Runs a container once; `None` when it was told to stop before it could start.
     async fn run_container(
-        &self, pod: &Arc<Value>, container: &Value, volumes: &Volumes, stop: watch::Receiver<bool>, restarts: u64,
+        &self,
+        pod: &Arc<Value>,
+        container: &Value,
+        volumes: &Volumes,
+        stop: watch::Receiver<bool>,
+        restarts: u64,
         pages: &Pages,
     ) -> Option<Ended> {
         let mut told_to_stop = stop.clone();
@@ -328,9 +368,24 @@ impl Inner {
             }
         };
         let image = text(container, "/image");
-        self.cluster.report(pod, "Normal", "Pulled", &format!("Container image \"{image}\" already present on machine"));
-        self.cluster.report(pod, "Normal", "Created", &format!("Created container: {}", text(container, "/name")));
-        self.cluster.report(pod, "Normal", "Started", &format!("Started container {}", text(container, "/name")));
+        self.cluster.report(
+            pod,
+            "Normal",
+            "Pulled",
+            &format!("Container image \"{image}\" already present on machine"),
+        );
+        self.cluster.report(
+            pod,
+            "Normal",
+            "Created",
+            &format!("Created container: {}", text(container, "/name")),
+        );
+        self.cluster.report(
+            pod,
+            "Normal",
+            "Started",
+            &format!("Started container {}", text(container, "/name")),
+        );
         self.started(pod, container, restarts);
         let mounts: Mounts = mounts::of_container(volumes, container);
         let start = Start {
@@ -365,14 +420,22 @@ impl Inner {
                     running.stop.send_replace(true);
                 }
             } else {
-                return Some(Ended { code: 128 + signal, message: String::new(), reason: if signal == 9 { "OOMKilled" } else { "Error" } });
+                return Some(Ended {
+                    code: 128 + signal,
+                    message: String::new(),
+                    reason: if signal == 9 { "OOMKilled" } else { "Error" },
+                });
             }
         }
     }
 
     /// Runs a container and restarts it in place as the pod's policy says.
     async fn keep_running(
-        self: Arc<Self>, pod: Arc<Value>, container: Value, volumes: Volumes, stop: watch::Receiver<bool>,
+        self: Arc<Self>,
+        pod: Arc<Value>,
+        container: Value,
+        volumes: Volumes,
+        stop: watch::Receiver<bool>,
         pages: Pages,
     ) -> (Value, Ended, u64) {
         let mut restarts = 0;
@@ -421,7 +484,8 @@ impl Inner {
     fn crashed(&self, pod: &Value, container: &Value, ended: &Ended, restarts: u64) {
         let now = self.cluster.timestamp();
         self.note(pod, "restarted", &format!("exit code {}, restart {restarts}", ended.code));
-        let message = format!("Back-off restarting failed container {} in pod {}", text(container, "/name"), name(pod));
+        let message =
+            format!("Back-off restarting failed container {} in pod {}", text(container, "/name"), name(pod));
         self.cluster.report(pod, "Warning", "BackOff", &message);
         self.write(pod, |pod| {
             status_of(pod, container, |status| {
@@ -489,8 +553,10 @@ impl Actor for Kubelet {
                 inner.remove(&pod);
                 return Next::Done;
             }
-            let grace = pod.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(GRACE);
-            let is_first = inner.running().get(uid(&pod)).is_some_and(|running| !running.stop.send_replace(true));
+            let grace =
+                pod.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(GRACE);
+            let is_first =
+                inner.running().get(uid(&pod)).is_some_and(|running| !running.stop.send_replace(true));
             if is_first {
                 inner.note(&pod, "signal", "15");
                 inner.cluster.report(&pod, "Normal", "Killing", "Stopping container");
@@ -509,7 +575,10 @@ impl Actor for Kubelet {
             }
             return Next::After(left.max(Duration::from_secs(1)));
         }
-        if is_finished(&pod) || text(&pod, "/spec/nodeName").is_empty() || inner.running().contains_key(uid(&pod)) {
+        if is_finished(&pod)
+            || text(&pod, "/spec/nodeName").is_empty()
+            || inner.running().contains_key(uid(&pod))
+        {
             return Next::Done;
         }
         let (stop, told) = watch::channel(false);
@@ -545,13 +614,18 @@ fn containers(pod: &Value, field: &str) -> Vec<Value> {
 }
 
 fn stopped_before_start(pod: &Value) -> Vec<(Value, Ended, u64)> {
-    containers(pod, "containers").into_iter().map(|container| (container, Ended::with(143, String::new()), 0)).collect()
+    containers(pod, "containers")
+        .into_iter()
+        .map(|container| (container, Ended::with(143, String::new()), 0))
+        .collect()
 }
 
 fn refuse_root(pod: &Value, container: &Value) -> Option<String> {
     let demands = |context: &Value| context["runAsNonRoot"].as_bool();
-    let demanded = demands(&container["securityContext"]).or_else(|| demands(&pod["spec"]["securityContext"]))?;
-    let names_user = container["securityContext"]["runAsUser"].is_u64() || pod["spec"]["securityContext"]["runAsUser"].is_u64();
+    let demanded =
+        demands(&container["securityContext"]).or_else(|| demands(&pod["spec"]["securityContext"]))?;
+    let names_user = container["securityContext"]["runAsUser"].is_u64()
+        || pod["spec"]["securityContext"]["runAsUser"].is_u64();
     if !demanded || credentials(pod, container).uid != 0 {
         return None;
     }
@@ -562,12 +636,19 @@ fn refuse_root(pod: &Value, container: &Value) -> Option<String> {
     };
     // Only movers have an image without a user here; other images are taken to bring theirs.
     (names_user || process::is_mover(container)).then(|| {
-        format!("{why} (pod: \"{}_{}({})\", container: {})", name(pod), namespace(pod), uid(pod), text(container, "/name"))
+        format!(
+            "{why} (pod: \"{}_{}({})\", container: {})",
+            name(pod),
+            namespace(pod),
+            uid(pod),
+            text(container, "/name")
+        )
     })
 }
 
 fn terminated(ended: &Ended, started: &str, finished: &str) -> Value {
-    let mut state = json!({"exitCode": ended.code, "reason": ended.reason, "startedAt": started, "finishedAt": finished});
+    let mut state =
+        json!({"exitCode": ended.code, "reason": ended.reason, "startedAt": started, "finishedAt": finished});
     if !ended.message.is_empty() {
         let mut end = ended.message.len().min(TERMINATION_BYTES_MAX);
         while !ended.message.is_char_boundary(end) {
@@ -584,8 +665,10 @@ fn status_of(pod: &mut Value, container: &Value, change: impl FnOnce(&mut Value)
     }
     let statuses = pod["status"]["containerStatuses"].as_array_mut().expect("made an array above");
     let at = statuses.iter().position(|status| status["name"] == container["name"]).unwrap_or_else(|| {
-        statuses.push(json!({"name": container["name"], "image": container["image"], "imageID": "", "ready": false,
-            "restartCount": 0, "lastState": {}, "state": {}}));
+        statuses.push(
+            json!({"name": container["name"], "image": container["image"], "imageID": "", "ready": false,
+            "restartCount": 0, "lastState": {}, "state": {}}),
+        );
         statuses.len() - 1
     });
     change(&mut statuses[at]);

@@ -35,10 +35,15 @@ impl Actor for Protection {
             "PersistentVolumeClaim" if is_deleting(&change.object) => {
                 vec![Key::new(resource::CLAIM, &change.namespace, &change.name)]
             }
-            "PersistentVolume" if is_deleting(&change.object) => vec![Key::new(resource::VOLUME, "", &change.name)],
+            "PersistentVolume" if is_deleting(&change.object) => {
+                vec![Key::new(resource::VOLUME, "", &change.name)]
+            }
             "Pod" => claims_of(&change.object)
                 .iter()
-                .filter(|claim| view.get(resource::CLAIM, &change.namespace, claim).is_some_and(|claim| is_deleting(&claim)))
+                .filter(|claim| {
+                    view.get(resource::CLAIM, &change.namespace, claim)
+                        .is_some_and(|claim| is_deleting(&claim))
+                })
                 .map(|claim| Key::new(resource::CLAIM, &change.namespace, claim))
                 .collect(),
             _ => Vec::new(),
@@ -53,7 +58,9 @@ impl Actor for Protection {
             }
             return Next::Done;
         }
-        let Some(claim) = self.cluster.get(resource::CLAIM, &key.namespace, &key.name) else { return Next::Done };
+        let Some(claim) = self.cluster.get(resource::CLAIM, &key.namespace, &key.name) else {
+            return Next::Done;
+        };
         let users = self.cluster.list(resource::POD, namespace(&claim));
         // A pod that has no node yet does not use the claim: the scheduler will refuse it.
         let is_used = users.iter().any(|pod| {

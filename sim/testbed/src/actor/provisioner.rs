@@ -56,21 +56,26 @@ impl Provisioner {
         if reference.is_null() {
             return Ok(Some(Source::Empty));
         }
-        let (group, kind, source) = (text(reference, "/apiGroup"), text(reference, "/kind"), text(reference, "/name"));
+        let (group, kind, source) =
+            (text(reference, "/apiGroup"), text(reference, "/kind"), text(reference, "/name"));
         let space = match text(reference, "/namespace") {
             "" => namespace(claim),
             other => other,
         };
         let wanted = quantity::bytes(text(claim, "/spec/resources/requests/storage"));
         match (group, kind) {
-            ("snapshot.storage.k8s.io", "VolumeSnapshot") => self.snapshot_source(space, source, wanted).map(Some),
+            ("snapshot.storage.k8s.io", "VolumeSnapshot") => {
+                self.snapshot_source(space, source, wanted).map(Some)
+            }
             ("", "PersistentVolumeClaim") => self.claim_source(claim, space, source, wanted).map(Some),
             _ => Ok(None),
         }
     }
 
     fn snapshot_source(&self, space: &str, source: &str, wanted: u64) -> Result<Source, String> {
-        let handle_error = |why: String| format!("error getting handle for DataSource Type VolumeSnapshot by Name {source}: {why}");
+        let handle_error = |why: String| {
+            format!("error getting handle for DataSource Type VolumeSnapshot by Name {source}: {why}")
+        };
         let snapshot = self
             .cluster
             .get(resource::SNAPSHOT_OBJECT, space, source)
@@ -85,19 +90,22 @@ impl Provisioner {
         if snapshot.pointer("/status/readyToUse") != Some(&json!(true)) {
             return Err(handle_error(format!("snapshot {source} is not Ready")));
         }
-        let content = self
-            .cluster
-            .get(resource::SNAPSHOT_CONTENT, "", content_name)
-            .ok_or_else(|| handle_error(format!("error getting snapshotcontent {content_name} for snapshot {source}")))?;
+        let content = self.cluster.get(resource::SNAPSHOT_CONTENT, "", content_name).ok_or_else(|| {
+            handle_error(format!("error getting snapshotcontent {content_name} for snapshot {source}"))
+        })?;
         let size = content.pointer("/status/restoreSize").and_then(Value::as_u64).unwrap_or_default();
         if wanted < size {
-            return Err(handle_error(format!("requested volume size {wanted} is less than the size {size} for the source snapshot {source}")));
+            return Err(handle_error(format!(
+                "requested volume size {wanted} is less than the size {size} for the source snapshot {source}"
+            )));
         }
         Ok(Source::Snapshot(text(&content, "/status/snapshotHandle").to_owned()))
     }
 
     fn claim_source(&self, claim: &Value, space: &str, source: &str, wanted: u64) -> Result<Source, String> {
-        let handle_error = |why: String| format!("error getting handle for DataSource Type PersistentVolumeClaim by Name {source}: {why}");
+        let handle_error = |why: String| {
+            format!("error getting handle for DataSource Type PersistentVolumeClaim by Name {source}: {why}")
+        };
         let from = self
             .cluster
             .get(resource::CLAIM, space, source)
@@ -107,22 +115,34 @@ impl Provisioner {
         }
         let volume = self.cluster.get(resource::VOLUME, "", text(&from, "/spec/volumeName"));
         let Some(volume) = volume.filter(|_| is_bound(&from)) else {
-            return Err(handle_error(format!("the PVC DataSource {source} must have a status of Bound.  Got  {}", text(&from, "/status/phase"))));
+            return Err(handle_error(format!(
+                "the PVC DataSource {source} must have a status of Bound.  Got  {}",
+                text(&from, "/status/phase")
+            )));
         };
-        let driver = class_of(&self.cluster, claim).map(|class| text(&class, "/provisioner").to_owned()).unwrap_or_default();
+        let driver = class_of(&self.cluster, claim)
+            .map(|class| text(&class, "/provisioner").to_owned())
+            .unwrap_or_default();
         if text(&volume, "/spec/csi/driver") != driver {
-            return Err(handle_error(format!("the source PV {} is not provisioned by {driver}", name(&volume))));
+            return Err(handle_error(format!(
+                "the source PV {} is not provisioned by {driver}",
+                name(&volume)
+            )));
         }
         let size = quantity::bytes(text(&volume, "/spec/capacity/storage"));
         if wanted < size {
-            return Err(handle_error(format!("error, new PVC request must be greater than or equal in size to the specified PVC data source, requested {wanted} but source is {size}")));
+            return Err(handle_error(format!(
+                "error, new PVC request must be greater than or equal in size to the specified PVC data source, requested {wanted} but source is {size}"
+            )));
         }
         Ok(Source::Volume(text(&volume, "/spec/csi/volumeHandle").to_owned()))
     }
 
     async fn provision(&self, claim: &Value) -> Next {
-        let provisioner = text(claim, &format!("/metadata/annotations/{}", PROVISIONER.replace('/', "~1"))).to_owned();
-        let (Some(class), Some(driver)) = (class_of(&self.cluster, claim), self.drivers.get(&provisioner)) else {
+        let provisioner =
+            text(claim, &format!("/metadata/annotations/{}", PROVISIONER.replace('/', "~1"))).to_owned();
+        let (Some(class), Some(driver)) = (class_of(&self.cluster, claim), self.drivers.get(&provisioner))
+        else {
             return Next::Done;
         };
         if waits_for_consumer(&class)
@@ -131,16 +151,26 @@ impl Provisioner {
             return Next::Done;
         }
         let cluster = self.cluster.for_caller(driver.component());
-        let title = format!("External provisioner is provisioning volume for claim \"{}/{}\"", namespace(claim), name(claim));
+        let title = format!(
+            "External provisioner is provisioning volume for claim \"{}/{}\"",
+            namespace(claim),
+            name(claim)
+        );
         let source = match self.source_of(claim) {
             Ok(Some(source)) => source,
             Ok(None) => {
-                cluster.report(claim, "Normal", "Provisioning", "Assuming an external populator will provision the volume");
+                cluster.report(
+                    claim,
+                    "Normal",
+                    "Provisioning",
+                    "Assuming an external populator will provision the volume",
+                );
                 return Next::Done;
             }
             Err(why) => {
                 cluster.report(claim, "Normal", "Provisioning", &title);
-                let message = format!("failed to provision volume with StorageClass \"{}\": {why}", name(&class));
+                let message =
+                    format!("failed to provision volume with StorageClass \"{}\": {why}", name(&class));
                 cluster.report(claim, "Warning", "ProvisioningFailed", &message);
                 return RETRY;
             }
@@ -151,14 +181,23 @@ impl Provisioner {
         match driver.create_volume(&volume_name, name(claim), bytes, source).await {
             Ok(handle) => self.publish(claim, &class, &volume_name, &handle, bytes, &cluster),
             Err(error) => {
-                let message = format!("failed to provision volume with StorageClass \"{}\": {error}", name(&class));
+                let message =
+                    format!("failed to provision volume with StorageClass \"{}\": {error}", name(&class));
                 cluster.report(claim, "Warning", "ProvisioningFailed", &message);
                 RETRY
             }
         }
     }
 
-    fn publish(&self, claim: &Value, class: &Value, volume_name: &str, handle: &str, bytes: u64, cluster: &Cluster) -> Next {
+    fn publish(
+        &self,
+        claim: &Value,
+        class: &Value,
+        volume_name: &str,
+        handle: &str,
+        bytes: u64,
+        cluster: &Cluster,
+    ) -> Next {
         let provisioner = text(class, "/provisioner");
         // Sizes are rounded as drivers do: the claim's own spelling is kept.
         let capacity = match text(claim, "/spec/resources/requests/storage") {
@@ -209,7 +248,9 @@ impl Provisioner {
             driver.expand(text(&volume, "/spec/csi/volumeHandle"), quantity::bytes(wanted));
         }
         let resizer = self.cluster.for_caller("csi-resizer");
-        let grown = resizer.change(resource::VOLUME, "", volume_name, |volume| volume["spec"]["capacity"]["storage"] = json!(wanted));
+        let grown = resizer.change(resource::VOLUME, "", volume_name, |volume| {
+            volume["spec"]["capacity"]["storage"] = json!(wanted)
+        });
         resizer.tolerate(grown);
         let told = resizer.change_status(resource::CLAIM, namespace(claim), name(claim), |claim| {
             claim["status"]["capacity"]["storage"] = json!(wanted);
@@ -271,15 +312,22 @@ impl Actor for Provisioner {
                 None => Next::Done,
             };
         }
-        let Some(claim) = self.cluster.get(resource::CLAIM, &key.namespace, &key.name) else { return Next::Done };
+        let Some(claim) = self.cluster.get(resource::CLAIM, &key.namespace, &key.name) else {
+            return Next::Done;
+        };
         if is_bound(&claim) {
             self.grow(&claim);
             return Next::Done;
         }
-        let is_asked = claim.pointer(&format!("/metadata/annotations/{}", PROVISIONER.replace('/', "~1"))).is_some();
+        let is_asked =
+            claim.pointer(&format!("/metadata/annotations/{}", PROVISIONER.replace('/', "~1"))).is_some();
         let is_open = text(&claim, "/spec/volumeName").is_empty() && text(&claim, "/status/phase") != "Lost";
         let is_made = self.cluster.get(resource::VOLUME, "", &format!("pvc-{}", uid(&claim))).is_some();
-        if is_asked && is_open && !is_made && !is_deleting(&claim) { self.provision(&claim).await } else { Next::Done }
+        if is_asked && is_open && !is_made && !is_deleting(&claim) {
+            self.provision(&claim).await
+        } else {
+            Next::Done
+        }
     }
 }
 

@@ -16,15 +16,29 @@ pub struct Resource {
 }
 
 impl Resource {
-    const fn new(group: &'static str, version: &'static str, plural: &'static str, kind: &'static str) -> Self {
+    const fn new(
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+        kind: &'static str,
+    ) -> Self {
         Self { group, version, plural, kind, namespaced: true }
     }
-    const fn of_cluster(group: &'static str, version: &'static str, plural: &'static str, kind: &'static str) -> Self {
+    const fn of_cluster(
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+        kind: &'static str,
+    ) -> Self {
         Self { group, version, plural, kind, namespaced: false }
     }
     /// `v1` or `batch/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 }
 
@@ -57,7 +71,8 @@ pub const DEPLOYMENT: Resource = Resource::new("apps", "v1", "deployments", "Dep
 /// StatefulSets.
 pub const STATEFUL_SET: Resource = Resource::new("apps", "v1", "statefulsets", "StatefulSet");
 /// StorageClasses.
-pub const STORAGE_CLASS: Resource = Resource::of_cluster("storage.k8s.io", "v1", "storageclasses", "StorageClass");
+pub const STORAGE_CLASS: Resource =
+    Resource::of_cluster("storage.k8s.io", "v1", "storageclasses", "StorageClass");
 /// Volume snapshots.
 pub const SNAPSHOT_OBJECT: Resource = Resource::new(SNAPSHOT, "v1", "volumesnapshots", "VolumeSnapshot");
 /// Volume snapshot contents.

@@ -47,7 +47,9 @@ impl Scheduler {
             .iter()
             .filter(|claim| {
                 let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
-                modes.is_some_and(|modes| modes.iter().all(|mode| mode == "ReadWriteOnce" || mode == "ReadWriteOncePod"))
+                modes.is_some_and(|modes| {
+                    modes.iter().all(|mode| mode == "ReadWriteOnce" || mode == "ReadWriteOncePod")
+                })
             })
             .map(|claim| name(claim))
             .collect();
@@ -67,7 +69,10 @@ impl Actor for Scheduler {
 
     fn keys(&self, change: &Change, view: &View<'_>) -> Vec<Key> {
         match change.kind.as_str() {
-            "Pod" if change.caller != self.cluster.caller() && text(&change.object, "/spec/nodeName").is_empty() => {
+            "Pod"
+                if change.caller != self.cluster.caller()
+                    && text(&change.object, "/spec/nodeName").is_empty() =>
+            {
                 vec![Key::new(resource::POD, &change.namespace, &change.name)]
             }
             "PersistentVolumeClaim" => view
@@ -94,25 +99,35 @@ impl Actor for Scheduler {
         let mut claims = Vec::new();
         for claim_name in claims_of(&pod) {
             let Some(claim) = self.cluster.get(resource::CLAIM, &key.namespace, &claim_name) else {
-                return self.refuse(&pod, &format!("persistentvolumeclaim \"{claim_name}\" not found. not found"));
+                return self
+                    .refuse(&pod, &format!("persistentvolumeclaim \"{claim_name}\" not found. not found"));
             };
             if is_deleting(&claim) {
-                return self.refuse(&pod, &format!("persistentvolumeclaim \"{claim_name}\" is being deleted. not found"));
+                return self.refuse(
+                    &pod,
+                    &format!("persistentvolumeclaim \"{claim_name}\" is being deleted. not found"),
+                );
             }
             claims.push(claim);
         }
-        let selector = pod.pointer("/spec/nodeSelector").and_then(Value::as_object).cloned().unwrap_or_default();
+        let selector =
+            pod.pointer("/spec/nodeSelector").and_then(Value::as_object).cloned().unwrap_or_default();
         let nodes = self.cluster.list(resource::NODE, "");
         let fitting: Vec<&Arc<Value>> = nodes
             .iter()
             .filter(|node| {
                 let labels = node.pointer("/metadata/labels");
                 node["spec"]["unschedulable"] != true
-                    && selector.iter().all(|(label, wanted)| labels.and_then(|labels| labels.get(label)) == Some(wanted))
+                    && selector
+                        .iter()
+                        .all(|(label, wanted)| labels.and_then(|labels| labels.get(label)) == Some(wanted))
             })
             .collect();
         if fitting.is_empty() {
-            return self.refuse(&pod, &format!("{} node(s) didn't match Pod's node affinity/selector. not found", nodes.len()));
+            return self.refuse(
+                &pod,
+                &format!("{} node(s) didn't match Pod's node affinity/selector. not found", nodes.len()),
+            );
         }
         let user = self.node_of_user(&pod, &claims);
         let node = fitting.iter().find(|node| Some(name(node)) == user.as_deref()).unwrap_or(&fitting[0]);
@@ -136,7 +151,14 @@ impl Actor for Scheduler {
         let mut scheduled = (*pod).clone();
         set_condition(&mut scheduled, "PodScheduled", "True", "", "", &now);
         let binding = json!({"spec": {"nodeName": name(node)}, "status": {"conditions": scheduled["status"]["conditions"]}});
-        let bound = self.cluster.direct().patch("v1", "Pod", &key.namespace, &key.name, "binding", Patch::Merge(binding));
+        let bound = self.cluster.direct().patch(
+            "v1",
+            "Pod",
+            &key.namespace,
+            &key.name,
+            "binding",
+            Patch::Merge(binding),
+        );
         if let Err(failure) = bound {
             tracing::warn!(pod = %key.name, %failure, "a pod could not be bound to its node");
             return Next::Done;
@@ -162,9 +184,11 @@ pub fn claims_of(pod: &Value) -> Vec<String> {
     volumes
         .into_iter()
         .flatten()
-        .filter_map(|volume| match volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str) {
-            Some(claim) => Some(claim.to_owned()),
-            None => volume.get("ephemeral").map(|_| format!("{}-{}", name(pod), text(volume, "/name"))),
+        .filter_map(|volume| {
+            match volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str) {
+                Some(claim) => Some(claim.to_owned()),
+                None => volume.get("ephemeral").map(|_| format!("{}-{}", name(pod), text(volume, "/name"))),
+            }
         })
         .collect()
 }

@@ -56,21 +56,29 @@ impl Controller {
             0 => "cannot find default snapshot class".to_owned(),
             many => format!("{many} default snapshot classes were found"),
         };
-        Err(("SetDefaultSnapshotClassFailed", format!("Failed to set default snapshot class with error {why}")))
+        Err((
+            "SetDefaultSnapshotClassFailed",
+            format!("Failed to set default snapshot class with error {why}"),
+        ))
     }
 
     /// Says that the snapshot cannot be taken, in its status and in an event.
     fn fail(&self, snapshot: &Value, reason: &str, message: &str) -> Next {
         let now = self.cluster.timestamp();
-        let told = self.cluster.change_status(resource::SNAPSHOT_OBJECT, namespace(snapshot), name(snapshot), |snapshot| {
-            if !snapshot["status"].is_object() {
-                snapshot["status"] = json!({});
-            }
-            if text(snapshot, "/status/error/message") != message {
-                snapshot["status"]["error"] = json!({"time": now, "message": message});
-            }
-            snapshot["status"]["readyToUse"] = json!(false);
-        });
+        let told = self.cluster.change_status(
+            resource::SNAPSHOT_OBJECT,
+            namespace(snapshot),
+            name(snapshot),
+            |snapshot| {
+                if !snapshot["status"].is_object() {
+                    snapshot["status"] = json!({});
+                }
+                if text(snapshot, "/status/error/message") != message {
+                    snapshot["status"]["error"] = json!({"time": now, "message": message});
+                }
+                snapshot["status"]["readyToUse"] = json!(false);
+            },
+        );
         self.cluster.tolerate(told);
         self.cluster.report(snapshot, "Warning", reason, message);
         RETRY
@@ -79,15 +87,28 @@ impl Controller {
     fn create_content(&self, snapshot: &Value) -> Next {
         let (space, snapshot_name) = (namespace(snapshot), name(snapshot));
         let claim_name = text(snapshot, "/spec/source/persistentVolumeClaimName");
-        let failed = |why: &str| self.fail(snapshot, "SnapshotContentCreationFailed", &format!("Failed to create snapshot content with error {why}"));
+        let failed = |why: &str| {
+            self.fail(
+                snapshot,
+                "SnapshotContentCreationFailed",
+                &format!("Failed to create snapshot content with error {why}"),
+            )
+        };
         let Some(claim) = self.cluster.get(resource::CLAIM, space, claim_name) else {
-            return failed(&format!("snapshot controller failed to update {snapshot_name} on API server: cannot get claim from snapshot"));
+            return failed(&format!(
+                "snapshot controller failed to update {snapshot_name} on API server: cannot get claim from snapshot"
+            ));
         };
         if !is_bound(&claim) {
-            return failed(&format!("the PVC {claim_name} is not yet bound to a PV, will not attempt to take a snapshot"));
+            return failed(&format!(
+                "the PVC {claim_name} is not yet bound to a PV, will not attempt to take a snapshot"
+            ));
         }
         let Some(volume) = self.cluster.get(resource::VOLUME, "", text(&claim, "/spec/volumeName")) else {
-            return failed(&format!("failed to retrieve PV {} from the API server", text(&claim, "/spec/volumeName")));
+            return failed(&format!(
+                "failed to retrieve PV {} from the API server",
+                text(&claim, "/spec/volumeName")
+            ));
         };
         let driver = text(&volume, "/spec/csi/driver");
         if driver.is_empty() {
@@ -101,7 +122,9 @@ impl Controller {
             return failed("driver does not match the one of the volume snapshot class");
         }
         if is_deleting(&claim) {
-            return failed(&format!("cannot add finalizer on claim [{claim_name}] for snapshot [{space}/{snapshot_name}]: claim is being deleted"));
+            return failed(&format!(
+                "cannot add finalizer on claim [{claim_name}] for snapshot [{space}/{snapshot_name}]: claim is being deleted"
+            ));
         }
         let filled = self.cluster.change(resource::SNAPSHOT_OBJECT, space, snapshot_name, |snapshot| {
             snapshot["spec"]["volumeSnapshotClassName"] = json!(name(&class));
@@ -109,7 +132,9 @@ impl Controller {
         self.cluster.tolerate(filled);
         self.cluster.set_finalizer(resource::CLAIM, space, claim_name, CLAIM_AS_SOURCE, true);
         let mut metadata = json!({"name": content_name(snapshot), "finalizers": [CONTENT_BOUND]});
-        let secret = |field: &str| text(&class, &format!("/parameters/csi.storage.k8s.io~1snapshotter-{field}")).to_owned();
+        let secret = |field: &str| {
+            text(&class, &format!("/parameters/csi.storage.k8s.io~1snapshotter-{field}")).to_owned()
+        };
         let (secret_name, secret_namespace) = (secret("secret-name"), secret("secret-namespace"));
         if !secret_name.is_empty() {
             metadata["annotations"] = json!({
@@ -133,7 +158,9 @@ impl Controller {
         });
         match self.cluster.create(resource::SNAPSHOT_CONTENT, content) {
             Ok(_) => {
-                let message = format!("Waiting for a snapshot {space}/{snapshot_name} to be created by the CSI driver.");
+                let message = format!(
+                    "Waiting for a snapshot {space}/{snapshot_name} to be created by the CSI driver."
+                );
                 self.cluster.report(snapshot, "Normal", "CreatingSnapshot", &message);
                 Next::Done
             }
@@ -148,30 +175,32 @@ impl Controller {
         let was_ready = snapshot.pointer("/status/readyToUse") == Some(&json!(true));
         let creation = content.pointer("/status/creationTime").and_then(Value::as_i64);
         let is_ready = content.pointer("/status/readyToUse") == Some(&json!(true));
-        let written = self.cluster.change_status(resource::SNAPSHOT_OBJECT, space, snapshot_name, |snapshot| {
-            if !snapshot["status"].is_object() {
-                snapshot["status"] = json!({});
-            }
-            let status = &mut snapshot["status"];
-            status["boundVolumeSnapshotContentName"] = json!(name(content));
-            status["readyToUse"] = json!(is_ready);
-            if let Some(nanoseconds) = creation {
-                let time = jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or_default();
-                status["creationTime"] = json!(timestamp(time));
-            }
-            if let Some(size) = content.pointer("/status/restoreSize").and_then(Value::as_u64) {
-                status["restoreSize"] = json!(quantity::text(size));
-            }
-            match content.pointer("/status/error") {
-                Some(error) if !error.is_null() => status["error"] = error.clone(),
-                _ => {
-                    status.as_object_mut().expect("made an object above").remove("error");
+        let written =
+            self.cluster.change_status(resource::SNAPSHOT_OBJECT, space, snapshot_name, |snapshot| {
+                if !snapshot["status"].is_object() {
+                    snapshot["status"] = json!({});
                 }
-            }
-        });
+                let status = &mut snapshot["status"];
+                status["boundVolumeSnapshotContentName"] = json!(name(content));
+                status["readyToUse"] = json!(is_ready);
+                if let Some(nanoseconds) = creation {
+                    let time = jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or_default();
+                    status["creationTime"] = json!(timestamp(time));
+                }
+                if let Some(size) = content.pointer("/status/restoreSize").and_then(Value::as_u64) {
+                    status["restoreSize"] = json!(quantity::text(size));
+                }
+                match content.pointer("/status/error") {
+                    Some(error) if !error.is_null() => status["error"] = error.clone(),
+                    _ => {
+                        status.as_object_mut().expect("made an object above").remove("error");
+                    }
+                }
+            });
         self.cluster.tolerate(written);
         if creation.is_some() && !was_created {
-            let message = format!("Snapshot {space}/{snapshot_name} was successfully created by the CSI driver.");
+            let message =
+                format!("Snapshot {space}/{snapshot_name} was successfully created by the CSI driver.");
             self.cluster.report(snapshot, "Normal", "SnapshotCreated", &message);
         }
         if is_ready && !was_ready {
@@ -207,7 +236,12 @@ impl Controller {
                 && text(claim, "/spec/dataSource/name") == snapshot_name
         });
         if is_source {
-            self.cluster.report(snapshot, "Warning", "SnapshotDeletePending", "Snapshot is being used to restore a PVC");
+            self.cluster.report(
+                snapshot,
+                "Warning",
+                "SnapshotDeletePending",
+                "Snapshot is being used to restore a PVC",
+            );
             return RETRY;
         }
         self.release_claim(snapshot);
@@ -221,7 +255,12 @@ impl Controller {
                 });
                 self.cluster.tolerate(marked);
                 if !is_deleting(&content) {
-                    let gone = self.cluster.delete(resource::SNAPSHOT_CONTENT, "", name(&content), &Delete::default());
+                    let gone = self.cluster.delete(
+                        resource::SNAPSHOT_CONTENT,
+                        "",
+                        name(&content),
+                        &Delete::default(),
+                    );
                     self.cluster.tolerate(gone);
                 }
                 if self.cluster.get(resource::SNAPSHOT_CONTENT, "", name(&content)).is_some() {
@@ -229,7 +268,10 @@ impl Controller {
                 }
             }
         }
-        let (_, verdict) = self.faults.pass(Seam::Csi, "snapshot-controller", fault::csi::operation::REMOVE_FINALIZER, snapshot_name).await;
+        let (_, verdict) = self
+            .faults
+            .pass(Seam::Csi, "snapshot-controller", fault::csi::operation::REMOVE_FINALIZER, snapshot_name)
+            .await;
         if let fault::Verdict::Fail { message, .. } = verdict {
             self.cluster.report(snapshot, "Warning", "SnapshotFinalizerError", &message);
             return RETRY;
@@ -248,7 +290,11 @@ impl Controller {
         if text(&content, "/spec/volumeSnapshotRef/name") != name(snapshot)
             || text(&content, "/spec/volumeSnapshotRef/namespace") != namespace(snapshot)
         {
-            return self.fail(snapshot, "SnapshotMisbound", "VolumeSnapshot is bound to a VolumeSnapshotContent which is bound to another VolumeSnapshot");
+            return self.fail(
+                snapshot,
+                "SnapshotMisbound",
+                "VolumeSnapshot is bound to a VolumeSnapshotContent which is bound to another VolumeSnapshot",
+            );
         }
         let bound = self.cluster.change(resource::SNAPSHOT_CONTENT, "", wanted, |content| {
             content["spec"]["volumeSnapshotRef"]["uid"] = json!(uid(snapshot));
@@ -272,7 +318,11 @@ impl Actor for Controller {
             "VolumeSnapshot" => vec![Key::new(resource::SNAPSHOT_OBJECT, &change.namespace, &change.name)],
             "VolumeSnapshotContent" => {
                 let reference = &change.object["spec"]["volumeSnapshotRef"];
-                vec![Key::new(resource::SNAPSHOT_OBJECT, text(reference, "/namespace"), text(reference, "/name"))]
+                vec![Key::new(
+                    resource::SNAPSHOT_OBJECT,
+                    text(reference, "/namespace"),
+                    text(reference, "/name"),
+                )]
             }
             // A claim that became bound, or that needs its source no longer.
             "PersistentVolumeClaim" => view
@@ -286,7 +336,9 @@ impl Actor for Controller {
     }
 
     async fn reconcile(&self, key: &Key) -> Next {
-        let Some(snapshot) = self.cluster.get(resource::SNAPSHOT_OBJECT, &key.namespace, &key.name) else { return Next::Done };
+        let Some(snapshot) = self.cluster.get(resource::SNAPSHOT_OBJECT, &key.namespace, &key.name) else {
+            return Next::Done;
+        };
         let content = match text(&snapshot, "/spec/source/volumeSnapshotContentName") {
             "" => self.cluster.get(resource::SNAPSHOT_CONTENT, "", &content_name(&snapshot)),
             given => self.cluster.get(resource::SNAPSHOT_CONTENT, "", given),
@@ -295,7 +347,11 @@ impl Actor for Controller {
             return self.delete(&snapshot, content).await;
         }
         let guarded = self.cluster.change(resource::SNAPSHOT_OBJECT, &key.namespace, &key.name, |snapshot| {
-            let mut finalizers = snapshot.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+            let mut finalizers = snapshot
+                .pointer("/metadata/finalizers")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
             for wanted in [AS_SOURCE, BOUND] {
                 if !finalizers.iter().any(|each| each == wanted) {
                     finalizers.push(json!(wanted));
@@ -352,17 +408,19 @@ impl Sidecar {
         let snapshot_name = text(content, "/spec/volumeSnapshotRef/name");
         self.mark_creating(content, true);
         let request = format!("snapshot-{}", text(content, "/spec/volumeSnapshotRef/uid"));
-        let result = driver.create_snapshot(&request, snapshot_name, text(content, "/spec/source/volumeHandle")).await;
+        let result =
+            driver.create_snapshot(&request, snapshot_name, text(content, "/spec/source/volumeHandle")).await;
         match result {
             Ok(cut) => {
-                let written = self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
-                    content["status"] = json!({
-                        "snapshotHandle": cut.handle,
-                        "creationTime": i64::try_from(cut.at.as_nanosecond()).unwrap_or(i64::MAX),
-                        "restoreSize": cut.bytes,
-                        "readyToUse": cut.is_ready,
+                let written =
+                    self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
+                        content["status"] = json!({
+                            "snapshotHandle": cut.handle,
+                            "creationTime": i64::try_from(cut.at.as_nanosecond()).unwrap_or(i64::MAX),
+                            "restoreSize": cut.bytes,
+                            "readyToUse": cut.is_ready,
+                        });
                     });
-                });
                 self.cluster.tolerate(written);
                 self.mark_creating(content, false);
                 // A driver that says "not yet" is asked again.
@@ -377,15 +435,16 @@ impl Sidecar {
                     text(content, "/spec/source/volumeHandle")
                 );
                 let now = self.cluster.timestamp();
-                let written = self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
-                    if !content["status"].is_object() {
-                        content["status"] = json!({});
-                    }
-                    if text(content, "/status/error/message") != message {
-                        content["status"]["error"] = json!({"time": now, "message": message});
-                    }
-                    content["status"]["readyToUse"] = json!(false);
-                });
+                let written =
+                    self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
+                        if !content["status"].is_object() {
+                            content["status"] = json!({});
+                        }
+                        if text(content, "/status/error/message") != message {
+                            content["status"]["error"] = json!({"time": now, "message": message});
+                        }
+                        content["status"]["readyToUse"] = json!(false);
+                    });
                 self.cluster.tolerate(written);
                 self.cluster.report(content, "Warning", "SnapshotContentCheckandUpdateFailed", &message);
                 RETRY
@@ -394,39 +453,57 @@ impl Sidecar {
     }
 
     async fn delete(&self, content: &Value) -> Next {
-        let annotation = |key: &str| content.pointer(&format!("/metadata/annotations/{}", key.replace('/', "~1"))).is_some();
+        let annotation = |key: &str| {
+            content.pointer(&format!("/metadata/annotations/{}", key.replace('/', "~1"))).is_some()
+        };
         if annotation(BEING_CREATED) {
             return Next::Done;
         }
         let handle = text(content, "/status/snapshotHandle");
-        let is_asked = annotation(BEING_DELETED) && text(content, "/spec/deletionPolicy") == "Delete" && !handle.is_empty();
+        let is_asked = annotation(BEING_DELETED)
+            && text(content, "/spec/deletionPolicy") == "Delete"
+            && !handle.is_empty();
         if is_asked {
-            let secret = text(content, "/metadata/annotations/snapshot.storage.kubernetes.io~1deletion-secret-name");
-            let secret_namespace = text(content, "/metadata/annotations/snapshot.storage.kubernetes.io~1deletion-secret-namespace");
+            let secret =
+                text(content, "/metadata/annotations/snapshot.storage.kubernetes.io~1deletion-secret-name");
+            let secret_namespace = text(
+                content,
+                "/metadata/annotations/snapshot.storage.kubernetes.io~1deletion-secret-namespace",
+            );
             if !secret.is_empty() && self.cluster.get(resource::SECRET, secret_namespace, secret).is_none() {
-                self.cluster.report(content, "Warning", "SnapshotDeleteError", "Failed to get snapshot credentials");
+                self.cluster.report(
+                    content,
+                    "Warning",
+                    "SnapshotDeleteError",
+                    "Failed to get snapshot credentials",
+                );
                 return RETRY;
             }
             let Some(driver) = self.drivers.get(text(content, "/spec/driver")) else { return Next::Done };
-            if let Err(error) = driver.delete_snapshot(handle, text(content, "/spec/volumeSnapshotRef/name")).await {
+            if let Err(error) =
+                driver.delete_snapshot(handle, text(content, "/spec/volumeSnapshotRef/name")).await
+            {
                 let message = format!("failed to delete snapshot \"{}\", err: {error}", name(content));
                 let now = self.cluster.timestamp();
-                let written = self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
-                    if text(content, "/status/error/message") != message {
-                        content["status"]["error"] = json!({"time": now, "message": message});
-                    }
-                });
+                let written =
+                    self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
+                        if text(content, "/status/error/message") != message {
+                            content["status"]["error"] = json!({"time": now, "message": message});
+                        }
+                    });
                 self.cluster.tolerate(written);
                 self.cluster.report(content, "Warning", "SnapshotDeleteError", "Failed to delete snapshot");
                 return RETRY;
             }
-            let cleared = self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
-                if let Some(status) = content["status"].as_object_mut() {
-                    for field in ["snapshotHandle", "creationTime", "restoreSize", "readyToUse", "error"] {
-                        status.remove(field);
+            let cleared =
+                self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", name(content), |content| {
+                    if let Some(status) = content["status"].as_object_mut() {
+                        for field in ["snapshotHandle", "creationTime", "restoreSize", "readyToUse", "error"]
+                        {
+                            status.remove(field);
+                        }
                     }
-                }
-            });
+                });
             self.cluster.tolerate(cleared);
         }
         self.cluster.set_finalizer(resource::SNAPSHOT_CONTENT, "", name(content), CONTENT_BOUND, false);
@@ -442,13 +519,17 @@ impl Actor for Sidecar {
 
     fn keys(&self, change: &Change, _: &View<'_>) -> Vec<Key> {
         match change.kind.as_str() {
-            "VolumeSnapshotContent" if change.caller != self.cluster.caller() => vec![Key::new(resource::SNAPSHOT_CONTENT, "", &change.name)],
+            "VolumeSnapshotContent" if change.caller != self.cluster.caller() => {
+                vec![Key::new(resource::SNAPSHOT_CONTENT, "", &change.name)]
+            }
             _ => Vec::new(),
         }
     }
 
     async fn reconcile(&self, key: &Key) -> Next {
-        let Some(content) = self.cluster.get(resource::SNAPSHOT_CONTENT, "", &key.name) else { return Next::Done };
+        let Some(content) = self.cluster.get(resource::SNAPSHOT_CONTENT, "", &key.name) else {
+            return Next::Done;
+        };
         if is_deleting(&content) {
             return self.delete(&content).await;
         }
@@ -457,10 +538,11 @@ impl Actor for Sidecar {
         let is_given = !text(&content, "/spec/source/snapshotHandle").is_empty();
         if is_given {
             if !is_cut {
-                let written = self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", &key.name, |content| {
-                    let handle = content["spec"]["source"]["snapshotHandle"].clone();
-                    content["status"] = json!({"snapshotHandle": handle, "readyToUse": true});
-                });
+                let written =
+                    self.cluster.change_status(resource::SNAPSHOT_CONTENT, "", &key.name, |content| {
+                        let handle = content["spec"]["source"]["snapshotHandle"].clone();
+                        content["status"] = json!({"snapshotHandle": handle, "readyToUse": true});
+                    });
                 self.cluster.tolerate(written);
             }
             return Next::Done;

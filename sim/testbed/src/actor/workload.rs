@@ -70,7 +70,11 @@ impl Workloads {
 
     /// Makes the claims of a StatefulSet's templates for one pod; returns the pod's volumes.
     fn claims(&self, owner: &Value, pod_name: &str) -> Vec<Value> {
-        let templates = owner.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).cloned().unwrap_or_default();
+        let templates = owner
+            .pointer("/spec/volumeClaimTemplates")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         templates
             .iter()
             .map(|template| {
@@ -100,8 +104,12 @@ impl Actor for Workloads {
             "Deployment" => vec![Key::new(resource::DEPLOYMENT, &change.namespace, &change.name)],
             "StatefulSet" => vec![Key::new(resource::STATEFUL_SET, &change.namespace, &change.name)],
             "Pod" => match controller_of(&change.object) {
-                Some(("Deployment", owner, _)) => vec![Key::new(resource::DEPLOYMENT, &change.namespace, owner)],
-                Some(("StatefulSet", owner, _)) => vec![Key::new(resource::STATEFUL_SET, &change.namespace, owner)],
+                Some(("Deployment", owner, _)) => {
+                    vec![Key::new(resource::DEPLOYMENT, &change.namespace, owner)]
+                }
+                Some(("StatefulSet", owner, _)) => {
+                    vec![Key::new(resource::STATEFUL_SET, &change.namespace, owner)]
+                }
                 _ => Vec::new(),
             },
             _ => Vec::new(),
@@ -109,7 +117,8 @@ impl Actor for Workloads {
     }
 
     async fn reconcile(&self, key: &Key) -> Next {
-        let resource = if key.kind == resource::DEPLOYMENT.kind { resource::DEPLOYMENT } else { resource::STATEFUL_SET };
+        let resource =
+            if key.kind == resource::DEPLOYMENT.kind { resource::DEPLOYMENT } else { resource::STATEFUL_SET };
         let Some(owner) = self.cluster.get(resource, &key.namespace, &key.name) else { return Next::Done };
         if is_deleting(&owner) {
             return Next::Done;
@@ -144,7 +153,8 @@ impl Actor for Workloads {
             } else {
                 let generation = self.cluster.timestamp();
                 let pod_name = loop {
-                    let suffix = pod_suffix(self.cluster.seed(), &format!("{}{generation}", uid(&owner)), attempt);
+                    let suffix =
+                        pod_suffix(self.cluster.seed(), &format!("{}{generation}", uid(&owner)), attempt);
                     let candidate = format!("{}-{digest}-{suffix}", key.name);
                     attempt += 1;
                     if !taken.contains(&candidate) {
@@ -156,14 +166,20 @@ impl Actor for Workloads {
             self.create(resource, &owner, &pod_name, &digest, volumes);
         }
         let pods = self.pods(&owner);
-        let ready = pods.iter().filter(|pod| text(pod, "/status/phase") == "Running" && !is_deleting(pod)).count();
+        let ready =
+            pods.iter().filter(|pod| text(pod, "/status/phase") == "Running" && !is_deleting(pod)).count();
         let written = self.cluster.change_status(resource, &key.namespace, &key.name, |owner| {
             if !owner["status"].is_object() {
                 owner["status"] = json!({});
             }
             let generation = owner["metadata"]["generation"].clone();
             let status = owner["status"].as_object_mut().expect("made an object above");
-            for (field, count) in [("replicas", pods.len()), ("readyReplicas", ready), ("availableReplicas", ready), ("updatedReplicas", pods.len())] {
+            for (field, count) in [
+                ("replicas", pods.len()),
+                ("readyReplicas", ready),
+                ("availableReplicas", ready),
+                ("updatedReplicas", pods.len()),
+            ] {
                 status.insert(field.to_owned(), json!(count));
             }
             if !generation.is_null() {

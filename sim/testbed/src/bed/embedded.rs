@@ -17,7 +17,8 @@ impl Embedded {
     /// A builder with the usual options and no controller.
     pub fn builder() -> Builder {
         let options = Options { subject: Subject::None, ..Options::default() };
-        let assembly = Assembly { controller: None, mover: crate::subject::honest_mover(), admission: Vec::new() };
+        let assembly =
+            Assembly { controller: None, mover: crate::subject::honest_mover(), admission: Vec::new() };
         Builder { options, assembly, objects: Vec::new() }
     }
 }

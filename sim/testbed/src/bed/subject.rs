@@ -18,7 +18,11 @@ impl Bed {
         let _entered = self.runtime.enter();
         if let Some(start) = self.assembly.controller.clone() {
             self.metrics = controller::Metrics::new();
-            let around = Surroundings { server: self.server.clone(), clock: self.clock.clone(), metrics: self.metrics.clone() };
+            let around = Surroundings {
+                server: self.server.clone(),
+                clock: self.clock.clone(),
+                metrics: self.metrics.clone(),
+            };
             let future = start(around);
             self.controller = Some(self.runtime.spawn(future).abort_handle());
             self.record.note("the subject's controller was started");

@@ -81,13 +81,21 @@ impl Bed {
     /// Waits until a claim is bound. A claim that waits for its first consumer gets one for that long: a pod
     /// named `consume-<claim>`.
     pub fn bind_claim(&mut self, namespace: &str, claim: &str) -> Result<Volume, ClaimError> {
-        let unbound = |source| ClaimError::Unbound { namespace: namespace.to_owned(), claim: claim.to_owned(), source };
+        let unbound =
+            |source| ClaimError::Unbound { namespace: namespace.to_owned(), claim: claim.to_owned(), source };
         if let Some(volume) = self.bound_volume(namespace, claim) {
             return Ok(volume);
         }
         let stored = self.cluster.get(resource::CLAIM, namespace, claim);
-        let waits = stored.as_ref().and_then(|stored| class_of(&self.cluster, stored)).is_some_and(|class| waits_for_consumer(&class));
-        let is_used = self.cluster.list(resource::POD, namespace).iter().any(|pod| crate::actor::scheduler::claims_of(pod).iter().any(|used| used == claim));
+        let waits = stored
+            .as_ref()
+            .and_then(|stored| class_of(&self.cluster, stored))
+            .is_some_and(|class| waits_for_consumer(&class));
+        let is_used = self
+            .cluster
+            .list(resource::POD, namespace)
+            .iter()
+            .any(|pod| crate::actor::scheduler::claims_of(pod).iter().any(|used| used == claim));
         let consumer = format!("consume-{claim}");
         if waits && !is_used {
             let pod = json!({
@@ -119,21 +127,40 @@ impl Bed {
     }
 
     /// Changes what a claim holds.
-    pub fn change_claim(&mut self, namespace: &str, claim: &str, change: &ChangeSpec) -> Result<Entry, ClaimError> {
+    pub fn change_claim(
+        &mut self,
+        namespace: &str,
+        claim: &str,
+        change: &ChangeSpec,
+    ) -> Result<Entry, ClaimError> {
         self.edit_claim(namespace, claim, "change", |volume| volume.change(change))
     }
 
     /// Lets a workload change a share of a claim's files, decided by a seed.
-    pub fn work_claim(&mut self, namespace: &str, claim: &str, seed: u64, percent: u8) -> Result<Entry, ClaimError> {
+    pub fn work_claim(
+        &mut self,
+        namespace: &str,
+        claim: &str,
+        seed: u64,
+        percent: u8,
+    ) -> Result<Entry, ClaimError> {
         self.edit_claim(namespace, claim, "work", |volume| volume.work(seed, percent))
     }
 
     /// Lets any edit happen to a claim's volume, and takes down what it holds afterwards.
     pub fn edit_claim(
-        &mut self, namespace: &str, claim: &str, operation: &str, edit: impl FnOnce(&Volume) -> io::Result<()>,
+        &mut self,
+        namespace: &str,
+        claim: &str,
+        operation: &str,
+        edit: impl FnOnce(&Volume) -> io::Result<()>,
     ) -> Result<Entry, ClaimError> {
         let volume = self.bind_claim(namespace, claim)?;
-        edit(&volume).map_err(|source| ClaimError::Write { namespace: namespace.to_owned(), claim: claim.to_owned(), source })?;
+        edit(&volume).map_err(|source| ClaimError::Write {
+            namespace: namespace.to_owned(),
+            claim: claim.to_owned(),
+            source,
+        })?;
         let entry = self.note_claim(namespace, claim, &volume);
         self.record.push(
             &format!("tree/bed/{operation}/{namespace}/{claim}"),
@@ -196,6 +223,7 @@ impl Bed {
 
     /// A text field of an object by JSON pointer; empty if object or field are missing.
     pub fn field(&self, kind: &str, namespace: &str, name: &str, pointer: &str) -> String {
-        self.get(kind, namespace, name).map_or_else(String::new, |object: Value| text(&object, pointer).to_owned())
+        self.get(kind, namespace, name)
+            .map_or_else(String::new, |object: Value| text(&object, pointer).to_owned())
     }
 }

@@ -30,16 +30,44 @@ const fn row(name: &'static str, about: &'static str, caught_by: &'static str) -
 
 /// Every saboteur.
 pub const ALL: [Row; 10] = [
-    row("empty-restore", "restores into nowhere and reports success: the volume stays empty", "restored equals the ledger"),
-    row("wrong-claim", "cuts the volume snapshot of another claim of the namespace", "restored equals the ledger"),
-    row("newest-dropped", "drops the newest snapshot after each backup but the first", "a newer snapshot after each sync"),
-    row("mtime-lost", "restores every file with the time of the restore", "restored equals the ledger: modification time"),
+    row(
+        "empty-restore",
+        "restores into nowhere and reports success: the volume stays empty",
+        "restored equals the ledger",
+    ),
+    row(
+        "wrong-claim",
+        "cuts the volume snapshot of another claim of the namespace",
+        "restored equals the ledger",
+    ),
+    row(
+        "newest-dropped",
+        "drops the newest snapshot after each backup but the first",
+        "a newer snapshot after each sync",
+    ),
+    row(
+        "mtime-lost",
+        "restores every file with the time of the restore",
+        "restored equals the ledger: modification time",
+    ),
     row("uid-lost", "restores every file as root's", "restored equals the ledger: owner"),
-    row("stale-image", "publishes the first restore's image for ever", "restored equals the ledger, second restore"),
-    row("phantom-sync", "counts every backup but the first without running it", "a newer snapshot after each sync"),
+    row(
+        "stale-image",
+        "publishes the first restore's image for ever",
+        "restored equals the ledger, second restore",
+    ),
+    row(
+        "phantom-sync",
+        "counts every backup but the first without running it",
+        "a newer snapshot after each sync",
+    ),
     row("swallowed-failure", "reports every failed run as a success", "a failing run is reported"),
     row("zeroed-files", "restores names and sizes, and zeros for bytes", "restored equals the ledger: bytes"),
-    row("partial-restore", "leaves out every third file of a restore", "restored equals the ledger: presence"),
+    row(
+        "partial-restore",
+        "leaves out every third file of a restore",
+        "restored equals the ledger: presence",
+    ),
 ];
 
 /// The assembly of a saboteur; `None` for a name that is not in [`ALL`].

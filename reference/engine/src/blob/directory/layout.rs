@@ -34,7 +34,9 @@ pub struct Override {
     pub shards: Vec<usize>,
 }
 
-fn null_as_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+fn null_as_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -51,7 +53,11 @@ impl Shards {
         let mut directory = String::new();
         let mut rest = id;
         if id.len() > self.unsharded_length_max {
-            let lengths = self.overrides.iter().find(|other| id.starts_with(&other.prefix)).map_or(&self.default, |other| &other.shards);
+            let lengths = self
+                .overrides
+                .iter()
+                .find(|other| id.starts_with(&other.prefix))
+                .map_or(&self.default, |other| &other.shards);
             for length in lengths {
                 if rest.len() <= *length || !rest.is_char_boundary(*length) {
                     break;
@@ -94,7 +100,10 @@ mod tests {
 
     #[test]
     fn the_parameters_file_is_kopias() {
-        assert_eq!(serde_json::to_string(&Shards::default()).unwrap(), r#"{"default":[1,3],"maxNonShardedLength":20}"#);
+        assert_eq!(
+            serde_json::to_string(&Shards::default()).unwrap(),
+            r#"{"default":[1,3],"maxNonShardedLength":20}"#
+        );
         let flat: Shards = serde_json::from_str(r#"{"default":null,"maxNonShardedLength":20}"#).unwrap();
         assert!(flat.default.is_empty());
         assert!(serde_json::from_str::<Shards>("{").is_err());

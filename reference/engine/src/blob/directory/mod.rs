@@ -42,9 +42,15 @@ fn error(operation: &'static str, id: &str, error: &io::Error) -> Error {
     let kind = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
         Some(rustix::io::Errno::STALE) => ErrorKind::Stale,
         // A size limit of the process is a quota too.
-        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => ErrorKind::NoSpace,
-        Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM | rustix::io::Errno::ROFS) => ErrorKind::Denied,
-        Some(rustix::io::Errno::TIMEDOUT | rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => ErrorKind::Unavailable,
+        Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => {
+            ErrorKind::NoSpace
+        }
+        Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM | rustix::io::Errno::ROFS) => {
+            ErrorKind::Denied
+        }
+        Some(rustix::io::Errno::TIMEDOUT | rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {
+            ErrorKind::Unavailable
+        }
         _ => match error.kind() {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::AlreadyExists => ErrorKind::Exists,
@@ -70,15 +76,19 @@ impl DirectoryStore {
     pub async fn open(files: Arc<dyn Files>, entropy: Entropy) -> Result<Self, Error> {
         match files.read(SHARDS_FILE, None).await {
             Ok(bytes) => {
-                let shards = serde_json::from_slice(&bytes)
-                    .map_err(|error| Error::new(ErrorKind::Misconfigured, "get", SHARDS_FILE, error.to_string()))?;
+                let shards = serde_json::from_slice(&bytes).map_err(|error| {
+                    Error::new(ErrorKind::Misconfigured, "get", SHARDS_FILE, error.to_string())
+                })?;
                 Ok(Self { files, shards, entropy, known: Mutex::default() })
             }
             Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
                 let listed = files.list_dir("").await.map_err(|failure| match failure.kind() {
-                    io::ErrorKind::NotFound => {
-                        Error::new(ErrorKind::Misconfigured, "list", "", "the repository folder does not exist")
-                    }
+                    io::ErrorKind::NotFound => Error::new(
+                        ErrorKind::Misconfigured,
+                        "list",
+                        "",
+                        "the repository folder does not exist",
+                    ),
                     _ => error("list", "", &failure),
                 })?;
                 let is_empty = listed.iter().all(|entry| entry.name == "lost+found");
@@ -113,7 +123,9 @@ impl DirectoryStore {
     }
 
     async fn make_directory(&self, directory: &str) -> io::Result<()> {
-        if directory.is_empty() || self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(directory) {
+        if directory.is_empty()
+            || self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(directory)
+        {
             return Ok(());
         }
         let ends = directory.match_indices('/').map(|(at, _)| at).chain([directory.len()]);
@@ -168,7 +180,9 @@ impl Store for DirectoryStore {
         };
         put.await.map_err(|failure| match error("put", id, &failure) {
             // An absent directory cannot be the answer to a put; the root itself must be gone.
-            failure if failure.kind == ErrorKind::NotFound => Error { kind: ErrorKind::Misconfigured, ..failure },
+            failure if failure.kind == ErrorKind::NotFound => {
+                Error { kind: ErrorKind::Misconfigured, ..failure }
+            }
             failure => failure,
         })
     }
@@ -190,10 +204,16 @@ impl Store for DirectoryStore {
             let entries = match self.files.list_dir(&directory).await {
                 Ok(entries) => entries,
                 // Only a directory below the root may vanish under a listing.
-                Err(failure) if failure.kind() == io::ErrorKind::NotFound && !directory.is_empty() => continue,
+                Err(failure) if failure.kind() == io::ErrorKind::NotFound && !directory.is_empty() => {
+                    continue;
+                }
                 Err(failure) => {
                     let failure = error("list", prefix, &failure);
-                    let kind = if failure.kind == ErrorKind::NotFound { ErrorKind::Misconfigured } else { failure.kind };
+                    let kind = if failure.kind == ErrorKind::NotFound {
+                        ErrorKind::Misconfigured
+                    } else {
+                        failure.kind
+                    };
                     return Err(Error { kind, ..failure });
                 }
             };
@@ -206,7 +226,10 @@ impl Store for DirectoryStore {
                 } else if let Some(tail) = entry.name.strip_suffix(SUFFIX) {
                     let id = format!("{head}{tail}");
                     if id.starts_with(prefix) {
-                        found.insert(id.clone(), Metadata { id, length: entry.length, modified: entry.modified });
+                        found.insert(
+                            id.clone(),
+                            Metadata { id, length: entry.length, modified: entry.modified },
+                        );
                     }
                 }
             }

@@ -44,7 +44,8 @@ pub enum ScheduleError {
     },
 }
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Schedule {
@@ -118,7 +119,11 @@ impl Schedule {
         let weekday = date.weekday().to_sunday_zero_offset();
         let by_day = self.days & (1 << date.day()) != 0;
         let by_weekday = self.weekdays & (1 << weekday) != 0;
-        let is_right = if self.days_restricted && self.weekdays_restricted { by_day || by_weekday } else { by_day && by_weekday };
+        let is_right = if self.days_restricted && self.weekdays_restricted {
+            by_day || by_weekday
+        } else {
+            by_day && by_weekday
+        };
         is_right && self.months & (1 << date.month()) != 0
     }
 }
@@ -136,7 +141,9 @@ fn parse_field(field: &str, min: u8, max: u8, names: &[&str], first_name: u8) ->
     let mut bits = 0_u64;
     for part in field.split(',') {
         let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, Some(step.parse::<u8>().ok().filter(|step| *step > 0).ok_or_else(bad)?)),
+            Some((range, step)) => {
+                (range, Some(step.parse::<u8>().ok().filter(|step| *step > 0).ok_or_else(bad)?))
+            }
             None => (part, None),
         };
         let (low, high) = if range == "*" || range == "?" {

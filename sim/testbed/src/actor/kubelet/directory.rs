@@ -33,7 +33,9 @@ impl MountedFiles {
     }
 
     fn path(&self, path: &str) -> Path {
-        path.split('/').filter(|part| !part.is_empty()).fold(self.root.clone(), |path, part| path.join(part.as_bytes()))
+        path.split('/')
+            .filter(|part| !part.is_empty())
+            .fold(self.root.clone(), |path, part| path.join(part.as_bytes()))
     }
 }
 
@@ -77,7 +79,10 @@ impl Files for MountedFiles {
     }
     async fn list_dir(&self, path: &str) -> io::Result<Vec<FileMetadata>> {
         let entries = self.mount.read_dir(&self.path(path))?;
-        Ok(entries.iter().map(|entry| metadata(entry, String::from_utf8_lossy(&entry.name).into_owned())).collect())
+        Ok(entries
+            .iter()
+            .map(|entry| metadata(entry, String::from_utf8_lossy(&entry.name).into_owned()))
+            .collect())
     }
     async fn mkdir(&self, path: &str) -> io::Result<()> {
         let path = self.path(path);

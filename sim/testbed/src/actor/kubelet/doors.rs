@@ -4,10 +4,7 @@
 //! mounts, with an error as on a read-only root where nothing is mounted; a bucket by endpoint and name.
 //! Faults, cost and the record stand in front of every store.
 
-use std::{
-    io,
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use contract::Location;
 use engine::{
@@ -52,10 +49,13 @@ pub struct StoreDoor {
 
 impl StoreDoor {
     fn wrap(&self, store: SharedStore, name: &str, rate: Rate) -> SharedStore {
-        let faulty = FaultyStore::new(store, name, &self.actor, self.faults.clone()).meter(self.meter.clone(), rate);
+        let faulty =
+            FaultyStore::new(store, name, &self.actor, self.faults.clone()).meter(self.meter.clone(), rate);
         match self.record.clone() {
             None => faulty.shared(),
-            Some(record) => faulty.witness(Arc::new(move |operation: &Operation| note(&record, operation))).shared(),
+            Some(record) => {
+                faulty.witness(Arc::new(move |operation: &Operation| note(&record, operation))).shared()
+            }
         }
     }
 
@@ -78,10 +78,12 @@ impl StoreDoor {
             }
             Mounted::Nfs { server, path: exported, soft, .. } => {
                 let (export, within) = self.storage.find_export(server, exported).ok_or_else(|| {
-                    let detail = format!("mount.nfs: access denied by server while mounting {server}:{exported}");
+                    let detail =
+                        format!("mount.nfs: access denied by server while mounting {server}:{exported}");
                     refuse(ErrorKind::Misconfigured, &detail)
                 })?;
-                let mut options = NfsOptions::hard(&self.actor).user(self.credentials.uid, self.credentials.gid);
+                let mut options =
+                    NfsOptions::hard(&self.actor).user(self.credentials.uid, self.credentials.gid);
                 if let Some(timeout) = soft {
                     options = options.soft(*timeout);
                 }
@@ -89,7 +91,8 @@ impl StoreDoor {
                 let below = format!("{within}/{rest}");
                 let mount = export.mount(options);
                 let below = below.trim_matches('/');
-                let files = if below.is_empty() { mount.shared() } else { mount.subdirectory(below).shared() };
+                let files =
+                    if below.is_empty() { mount.shared() } else { mount.subdirectory(below).shared() };
                 Ok((files, name, Rate::NFS))
             }
             Mounted::Files(_) => Err(refuse(ErrorKind::Denied, "read-only file system")),
@@ -112,14 +115,22 @@ impl mover::OpenStore for StoreDoor {
                 }
                 let found = self.storage.bucket(endpoint, bucket);
                 let found = found.ok_or_else(|| {
-                    store::Error::new(ErrorKind::Misconfigured, "open", bucket, format!("bucket {bucket:?} does not exist"))
+                    store::Error::new(
+                        ErrorKind::Misconfigured,
+                        "open",
+                        bucket,
+                        format!("bucket {bucket:?} does not exist"),
+                    )
                 })?;
                 let name = found.name().to_owned();
                 Ok(self.wrap(found.view(prefix), &name, Rate::BUCKET))
             }
-            Location::Unsupported { kind } => {
-                Err(store::Error::new(ErrorKind::Misconfigured, "open", kind, "this mover cannot open such a repository"))
-            }
+            Location::Unsupported { kind } => Err(store::Error::new(
+                ErrorKind::Misconfigured,
+                "open",
+                kind,
+                "this mover cannot open such a repository",
+            )),
         }
     }
 
@@ -150,12 +161,19 @@ fn note(record: &Record, operation: &Operation) {
 }
 
 /// The volume mounted at a path, as the mover's data door; `None` if nothing or no volume is there.
-pub fn data_door(storage: &Storage, mounts: &Mounts, path: &str, options: MountOptions) -> Option<Arc<Mount>> {
+pub fn data_door(
+    storage: &Storage,
+    mounts: &Mounts,
+    path: &str,
+    options: MountOptions,
+) -> Option<Arc<Mount>> {
     match mounts.get(path.trim_end_matches('/'))? {
         Mounted::Nfs { server, path, is_read_only, .. } => {
             Some(Arc::new(storage.nfs_volume(server, path).mount(options.read_only(*is_read_only))))
         }
-        Mounted::Volume { volume, is_read_only, .. } => Some(Arc::new(volume.mount(options.read_only(*is_read_only)))),
+        Mounted::Volume { volume, is_read_only, .. } => {
+            Some(Arc::new(volume.mount(options.read_only(*is_read_only))))
+        }
         Mounted::Files(_) => None,
     }
 }

@@ -16,7 +16,11 @@ use crate::actor::{
 };
 
 /// Resolves the environment of a container; the error is kubelet's text (`CreateContainerConfigError`).
-pub fn resolve(cluster: &Cluster, pod: &Value, container: &Value) -> Result<BTreeMap<String, String>, String> {
+pub fn resolve(
+    cluster: &Cluster,
+    pod: &Value,
+    container: &Value,
+) -> Result<BTreeMap<String, String>, String> {
     let mut variables = BTreeMap::new();
     for source in container["envFrom"].as_array().into_iter().flatten() {
         let prefix = text(source, "/prefix");
@@ -54,14 +58,23 @@ pub fn resolve(cluster: &Cluster, pod: &Value, container: &Value) -> Result<BTre
 }
 
 /// All keys of a Secret or ConfigMap, decoded; `None` if it does not exist.
-pub fn read_all(cluster: &Cluster, kind: &str, space: &str, object: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+pub fn read_all(
+    cluster: &Cluster,
+    kind: &str,
+    space: &str,
+    object: &str,
+) -> Option<BTreeMap<String, Vec<u8>>> {
     let resource = if kind == "secret" { resource::SECRET } else { resource::CONFIG_MAP };
     let object = cluster.get(resource, space, object)?;
     let mut data = BTreeMap::new();
     let texts = |field: &str| object[field].as_object().cloned().unwrap_or_default();
     for (key, value) in texts("data") {
         let value = value.as_str().unwrap_or_default();
-        let bytes = if kind == "secret" { STANDARD.decode(value).unwrap_or_default() } else { value.as_bytes().to_vec() };
+        let bytes = if kind == "secret" {
+            STANDARD.decode(value).unwrap_or_default()
+        } else {
+            value.as_bytes().to_vec()
+        };
         data.insert(key, bytes);
     }
     if kind == "configmap" {
@@ -70,7 +83,11 @@ pub fn read_all(cluster: &Cluster, kind: &str, space: &str, object: &str) -> Opt
         }
     } else {
         // The server folds stringData into data; accept both.
-        data.extend(texts("stringData").into_iter().map(|(key, value)| (key, value.as_str().unwrap_or_default().as_bytes().to_vec())));
+        data.extend(
+            texts("stringData")
+                .into_iter()
+                .map(|(key, value)| (key, value.as_str().unwrap_or_default().as_bytes().to_vec())),
+        );
     }
     Some(data)
 }
@@ -137,9 +154,14 @@ mod tests {
     #[test]
     fn references_to_earlier_variables_are_replaced() {
         let known = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
-        for (value, expected) in
-            [("x$(A)y", "x1y"), ("$(B)", "$(B)"), ("$$(A)", "$(A)"), ("$(A", "$(A"), ("", ""), ("$(A)$(A)", "11")]
-        {
+        for (value, expected) in [
+            ("x$(A)y", "x1y"),
+            ("$(B)", "$(B)"),
+            ("$$(A)", "$(A)"),
+            ("$(A", "$(A"),
+            ("", ""),
+            ("$(A)$(A)", "11"),
+        ] {
             assert_eq!(expand(value, &known), expected, "{value}");
         }
     }

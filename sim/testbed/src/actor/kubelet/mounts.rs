@@ -67,7 +67,9 @@ pub fn set_up(cluster: &Cluster, storage: &Storage, pod: &Value) -> Result<Volum
             let is_read_only = volume.pointer("/persistentVolumeClaim/readOnly") == Some(&Value::Bool(true));
             let backing = storage.of_claim(cluster, namespace(pod), &claim);
             match backing.ok_or_else(|| failed(format!("persistentvolumeclaim \"{claim}\" is not bound")))? {
-                Backing::Volume(volume) => Mounted::Volume { volume, claim, sub_path: String::new(), is_read_only },
+                Backing::Volume(volume) => {
+                    Mounted::Volume { volume, claim, sub_path: String::new(), is_read_only }
+                }
                 Backing::Nfs { server, path, soft } => Mounted::Nfs { server, path, soft, is_read_only },
             }
         } else if volume["nfs"].is_object() {
@@ -79,19 +81,32 @@ pub fn set_up(cluster: &Cluster, storage: &Storage, pod: &Value) -> Result<Volum
                 is_read_only: volume.pointer("/nfs/readOnly") == Some(&Value::Bool(true)),
             }
         } else if volume["secret"].is_object() {
-            Mounted::Files(files(cluster, namespace(pod), "secret", &volume["secret"], "secretName").map_err(failed)?)
+            Mounted::Files(
+                files(cluster, namespace(pod), "secret", &volume["secret"], "secretName").map_err(failed)?,
+            )
         } else if volume["configMap"].is_object() {
-            Mounted::Files(files(cluster, namespace(pod), "configmap", &volume["configMap"], "name").map_err(failed)?)
+            Mounted::Files(
+                files(cluster, namespace(pod), "configmap", &volume["configMap"], "name").map_err(failed)?,
+            )
         } else if volume["projected"].is_object() {
             Mounted::Files(projected(cluster, pod, &volume["projected"]).map_err(failed)?)
         } else {
             // emptyDir, and hostPath as far as nobody looks at what the host holds.
-            let scratch = Volume::new(format!("{}/{volume_name}", name(pod)), Character::HostPath, cluster.clock().as_function());
+            let scratch = Volume::new(
+                format!("{}/{volume_name}", name(pod)),
+                Character::HostPath,
+                cluster.clock().as_function(),
+            );
             let limit = text(volume, "/emptyDir/sizeLimit");
             if !limit.is_empty() {
                 scratch.resize(Some(crate::quantity::bytes(limit)));
             }
-            Mounted::Volume { volume: scratch, claim: String::new(), sub_path: String::new(), is_read_only: false }
+            Mounted::Volume {
+                volume: scratch,
+                claim: String::new(),
+                sub_path: String::new(),
+                is_read_only: false,
+            }
         };
         volumes.insert(volume_name.to_owned(), mounted);
     }
@@ -127,12 +142,21 @@ pub fn of_container(volumes: &Volumes, container: &Value) -> Mounts {
 /// The deepest mount that holds a path, and the path within it.
 pub fn resolve<'a>(mounts: &'a Mounts, path: &'a str) -> Option<(&'a Mounted, &'a str)> {
     let path = path.trim_end_matches('/');
-    let holds = |mount: &str| path == mount || (path.starts_with(mount) && path.as_bytes().get(mount.len()) == Some(&b'/'));
-    let (mount, mounted) = mounts.iter().filter(|(mount, _)| holds(mount)).max_by_key(|(mount, _)| mount.len())?;
+    let holds = |mount: &str| {
+        path == mount || (path.starts_with(mount) && path.as_bytes().get(mount.len()) == Some(&b'/'))
+    };
+    let (mount, mounted) =
+        mounts.iter().filter(|(mount, _)| holds(mount)).max_by_key(|(mount, _)| mount.len())?;
     Some((mounted, path[mount.len()..].trim_start_matches('/')))
 }
 
-fn files(cluster: &Cluster, space: &str, kind: &str, source: &Value, field: &str) -> Result<Arc<BTreeMap<String, Vec<u8>>>, String> {
+fn files(
+    cluster: &Cluster,
+    space: &str,
+    kind: &str,
+    source: &Value,
+    field: &str,
+) -> Result<Arc<BTreeMap<String, Vec<u8>>>, String> {
     let object = source[field].as_str().unwrap_or_default();
     let is_optional = source["optional"] == true;
     let Some(data) = read_all(cluster, kind, space, object) else {
@@ -153,7 +177,11 @@ fn files(cluster: &Cluster, space: &str, kind: &str, source: &Value, field: &str
     Ok(Arc::new(picked))
 }
 
-fn projected(cluster: &Cluster, pod: &Value, source: &Value) -> Result<Arc<BTreeMap<String, Vec<u8>>>, String> {
+fn projected(
+    cluster: &Cluster,
+    pod: &Value,
+    source: &Value,
+) -> Result<Arc<BTreeMap<String, Vec<u8>>>, String> {
     let mut all = BTreeMap::new();
     for part in source["sources"].as_array().into_iter().flatten() {
         for (kind, field) in [("secret", "secret"), ("configmap", "configMap")] {
@@ -165,7 +193,6 @@ fn projected(cluster: &Cluster, pod: &Value, source: &Value) -> Result<Arc<BTree
     Ok(Arc::new(all))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +200,9 @@ mod tests {
     #[test]
     fn the_deepest_mount_holds_a_path() {
         let empty = Mounted::Files(Arc::default());
-        let mounts: Mounts = ["/restore", "/restore/data", "/mnt/repository"].map(|path| (path.to_owned(), empty.clone())).into();
+        let mounts: Mounts = ["/restore", "/restore/data", "/mnt/repository"]
+            .map(|path| (path.to_owned(), empty.clone()))
+            .into();
         for (path, expected) in [
             ("/restore/data", Some("")),
             ("/restore/data/a/b", Some("a/b")),

@@ -151,14 +151,19 @@ impl Start {
                 return Ended::with(outcome.exit_code, outcome.to_termination_message());
             }
         };
-        let (request_operation, data_directory) = (request.operation().as_str(), request.data_directory.clone());
+        let (request_operation, data_directory) =
+            (request.operation().as_str(), request.data_directory.clone());
         let credentials = credentials(&self.pod, &self.container);
-        let purpose = [namespace(&self.pod), name(&self.pod), uid(&self.pod), &self.restarts.to_string()].map(str::to_owned);
+        let purpose = [namespace(&self.pod), name(&self.pod), uid(&self.pod), &self.restarts.to_string()]
+            .map(str::to_owned);
         let purpose: Vec<&str> = std::iter::once("mover").chain(purpose.iter().map(String::as_str)).collect();
         let seed_bytes = seed::bytes(self.cluster.seed(), &purpose);
         let entropy = Entropy::from_seed(seed_bytes);
         let meter = Meter::new(seed::below(self.cluster.seed(), &purpose, u64::MAX));
-        let options = MountOptions::new(&actor).credentials(credentials.clone()).register(self.faults.clone()).meter(meter.clone());
+        let options = MountOptions::new(&actor)
+            .credentials(credentials.clone())
+            .register(self.faults.clone())
+            .meter(meter.clone());
         let data = match request.operation() {
             contract::Operation::Maintenance => None,
             _ => data_door(&self.storage, &self.mounts, &request.data_directory, options),
@@ -183,13 +188,19 @@ impl Start {
             process: Client { username: user, hostname: name(&self.pod).to_owned() },
             log,
             stop: self.stop.clone(),
-            actions: Arc::new(Actions { places: data.iter().map(|mount| (request.data_directory.clone(), Arc::clone(mount))).collect() }),
+            actions: Arc::new(Actions {
+                places: data
+                    .iter()
+                    .map(|mount| (request.data_directory.clone(), Arc::clone(mount)))
+                    .collect(),
+            }),
             read_file: Arc::new(move |path: &str| -> io::Result<Vec<u8>> { read_file(&mounts, path) }),
         };
         if let Some(mount) = &data {
             self.pages.hold(mount);
         }
-        let (started, held) = (self.cluster.clock().now(), data.as_ref().map(|mount| mount.volume().snapshot()));
+        let (started, held) =
+            (self.cluster.clock().now(), data.as_ref().map(|mount| mount.volume().snapshot()));
         let claim = match self.mounts.get(data_directory.trim_end_matches('/')) {
             Some(Mounted::Volume { claim, .. }) if data.is_some() => claim.clone(),
             _ => String::new(),
@@ -214,9 +225,14 @@ impl Start {
     }
 
     async fn run_shell(self) -> Ended {
-        let words: Vec<String> = strings(&self.container["command"]).into_iter().chain(strings(&self.container["args"])).collect();
+        let words: Vec<String> =
+            strings(&self.container["command"]).into_iter().chain(strings(&self.container["args"])).collect();
         let always = !matches!(text(&self.pod, "/spec/restartPolicy"), "Never" | "OnFailure");
-        let is_init = self.pod.pointer("/spec/initContainers").and_then(Value::as_array).is_some_and(|all| all.contains(&self.container));
+        let is_init = self
+            .pod
+            .pointer("/spec/initContainers")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.contains(&self.container));
         if always && !is_init {
             // A workload serves until it is told to stop.
             let mut stop = self.stop.clone();
@@ -227,7 +243,9 @@ impl Start {
             }
             return Ended::with(0, String::new());
         }
-        let is_shell = words.first().is_some_and(|word| word == "sh" || word == "bash" || word.ends_with("/sh") || word.ends_with("/bash"));
+        let is_shell = words.first().is_some_and(|word| {
+            word == "sh" || word == "bash" || word.ends_with("/sh") || word.ends_with("/bash")
+        });
         let script = match words.iter().position(|word| word == "-c" || word == "-ec" || word == "-lc") {
             Some(at) if is_shell => words.get(at + 1).cloned().unwrap_or_default(),
             _ => words.join(" "),
@@ -239,7 +257,10 @@ impl Start {
             .iter()
             .filter_map(|(path, mounted)| match mounted {
                 Mounted::Volume { volume, is_read_only, .. } => {
-                    let options = MountOptions::new(&actor).credentials(credentials.clone()).register(self.faults.clone()).read_only(*is_read_only);
+                    let options = MountOptions::new(&actor)
+                        .credentials(credentials.clone())
+                        .register(self.faults.clone())
+                        .read_only(*is_read_only);
                     Some((path.clone(), Arc::new(volume.mount(options))))
                 }
                 _ => None,
@@ -277,7 +298,10 @@ impl Start {
             log.push('\n');
             drop(logs);
             if verbose {
-                record.push(&place, What::MoverLog { namespace: space.clone(), pod: pod.clone(), line: line.to_owned() });
+                record.push(
+                    &place,
+                    What::MoverLog { namespace: space.clone(), pod: pod.clone(), line: line.to_owned() },
+                );
             }
         })
     }
@@ -299,7 +323,12 @@ impl mover::RunAction for Actions {
 pub fn credentials(pod: &Value, container: &Value) -> Credentials {
     let of_pod = &pod["spec"]["securityContext"];
     let of_container = &container["securityContext"];
-    let number = |field: &str| of_container[field].as_u64().or_else(|| of_pod[field].as_u64()).map(|id| u32::try_from(id).unwrap_or(u32::MAX));
+    let number = |field: &str| {
+        of_container[field]
+            .as_u64()
+            .or_else(|| of_pod[field].as_u64())
+            .map(|id| u32::try_from(id).unwrap_or(u32::MAX))
+    };
     let uid = number("runAsUser").unwrap_or(0);
     let gid = number("runAsGroup").unwrap_or(0);
     let mut credentials = if uid == 0 { Credentials::root() } else { Credentials::user(uid, gid) };
@@ -311,13 +340,17 @@ pub fn credentials(pod: &Value, container: &Value) -> Credentials {
     }
     let capabilities = &of_container["capabilities"];
     let lists = |field: &str, wanted: &str| {
-        capabilities[field].as_array().is_some_and(|list| list.iter().any(|each| each == wanted || each == "ALL"))
+        capabilities[field]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|each| each == wanted || each == "ALL"))
     };
     let base = if uid == 0 { Capabilities::DEFAULT_ROOT } else { Capabilities::NONE };
     let privileged = of_container["privileged"] == true;
     // Added capabilities reach only root: other users get none without file capabilities.
     let has = |wanted: &str, by_default: bool| {
-        (privileged && uid == 0) || (lists("add", wanted) && uid == 0) || (by_default && !lists("drop", wanted))
+        (privileged && uid == 0)
+            || (lists("add", wanted) && uid == 0)
+            || (by_default && !lists("drop", wanted))
     };
     credentials.with_capabilities(Capabilities {
         dac_override: has("DAC_OVERRIDE", base.dac_override),

@@ -51,7 +51,9 @@ async fn step(words: &[String], places: &Places, output: &mut String) -> i32 {
         Some("sleep") => {
             match words.get(1).map(String::as_str) {
                 Some("infinity") => std::future::pending::<()>().await,
-                Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds.parse().unwrap_or(0.0))).await,
+                Some(seconds) => {
+                    tokio::time::sleep(Duration::from_secs_f64(seconds.parse().unwrap_or(0.0))).await
+                }
                 None => {}
             }
             0
@@ -74,7 +76,8 @@ async fn step(words: &[String], places: &Places, output: &mut String) -> i32 {
         Some("mkdir") => arguments().fold(0, |code, path| {
             code | on(places, path, output, |mount, path| mount.create_dir(path, 0o755))
         }),
-        Some("rm") => arguments().fold(0, |code, path| code | on(places, path, output, |mount, path| mount.remove_file(path))),
+        Some("rm") => arguments()
+            .fold(0, |code, path| code | on(places, path, output, |mount, path| mount.remove_file(path))),
         Some("cat") => arguments().fold(0, |code, path| {
             let mut bytes = Vec::new();
             let read = on(places, path, output, |mount, path| {
@@ -91,13 +94,20 @@ async fn step(words: &[String], places: &Places, output: &mut String) -> i32 {
     }
 }
 
-fn on(places: &Places, path: &str, output: &mut String, act: impl FnOnce(&Mount, &Path) -> std::io::Result<()>) -> i32 {
+fn on(
+    places: &Places,
+    path: &str,
+    output: &mut String,
+    act: impl FnOnce(&Mount, &Path) -> std::io::Result<()>,
+) -> i32 {
     let place = places
         .iter()
         .filter(|(mount, _)| path == mount || path.starts_with(&format!("{mount}/")))
         .max_by_key(|(mount, _)| mount.len());
     let result = match place {
-        Some((at, mount)) => act(mount, &Path::new(&path.as_bytes()[at.len()..])).map_err(|error| error.to_string()),
+        Some((at, mount)) => {
+            act(mount, &Path::new(&path.as_bytes()[at.len()..])).map_err(|error| error.to_string())
+        }
         None => Err("Read-only file system".to_owned()),
     };
     match result {
@@ -129,7 +139,8 @@ fn redirected(words: &[String]) -> (Vec<String>, Option<(String, bool)>) {
     while let Some(word) = words.next() {
         let (mark, appends) = if word.starts_with(">>") { (">>", true) } else { (">", false) };
         if let Some(rest) = word.strip_prefix(mark) {
-            let path = if rest.is_empty() { words.next().cloned().unwrap_or_default() } else { rest.to_owned() };
+            let path =
+                if rest.is_empty() { words.next().cloned().unwrap_or_default() } else { rest.to_owned() };
             target = Some((path, appends));
         } else {
             kept.push(word.clone());
@@ -153,7 +164,9 @@ fn split(script: &str) -> Vec<(&'static str, String)> {
                 quote = Some(letter);
                 current.push(letter);
             }
-            (None, ';' | '\n') => parts.push((std::mem::replace(&mut joint, ";"), std::mem::take(&mut current))),
+            (None, ';' | '\n') => {
+                parts.push((std::mem::replace(&mut joint, ";"), std::mem::take(&mut current)))
+            }
             (None, '&' | '|') if rest.peek() == Some(&letter) => {
                 rest.next();
                 let next = if letter == '&' { "&&" } else { "||" };

@@ -28,7 +28,9 @@ impl Admission for WrongClaim {
         let is_controller = attributes.caller == "controller";
         match attributes.kind {
             // Only the users' own claims: the controller's temporaries come and go.
-            "PersistentVolumeClaim" if !is_controller && !known.iter().any(|name| name == attributes.name) => {
+            "PersistentVolumeClaim"
+                if !is_controller && !known.iter().any(|name| name == attributes.name) =>
+            {
                 known.push(attributes.name.to_owned());
             }
             "VolumeSnapshot" if is_controller && attributes.name.ends_with("-src") => {
@@ -58,10 +60,14 @@ impl Admission for StaleImage {
             return Ok(());
         }
         match attributes.kind {
-            "VolumeSnapshot" if attributes.operation == Operation::Create && !attributes.name.ends_with("-src") => {
+            "VolumeSnapshot"
+                if attributes.operation == Operation::Create && !attributes.name.ends_with("-src") =>
+            {
                 object["metadata"]["labels"]["volsync.backube/do-not-delete"] = json!("stale");
             }
-            "ReplicationDestination" if attributes.subresource == "status" && object["status"]["latestImage"].is_object() => {
+            "ReplicationDestination"
+                if attributes.subresource == "status" && object["status"]["latestImage"].is_object() =>
+            {
                 let image = &mut object["status"]["latestImage"];
                 let at = (attributes.namespace.to_owned(), attributes.name.to_owned());
                 let kept = lock(&self.first).entry(at).or_insert_with(|| image.clone()).clone();

@@ -47,7 +47,8 @@ pub fn drop_newest(honest: Mover) -> Mover {
     Arc::new(move |request, doors| {
         let (honest, seen) = (honest.clone(), seen.clone());
         Box::pin(async move {
-            let (location, stores, line) = (request.location.clone(), doors.stores.clone(), line_of(&request));
+            let (location, stores, line) =
+                (request.location.clone(), doors.stores.clone(), line_of(&request));
             let is_backup = request.operation() == Operation::Backup;
             let is_first = !seen.lock().expect("no holder of the set panics").contains(&line);
             let before: BTreeSet<String> = match stores.open(&location).await {
@@ -106,7 +107,8 @@ pub fn swallow(honest: Mover) -> Mover {
     Arc::new(move |request, doors| {
         let honest = honest.clone();
         Box::pin(async move {
-            let (operation, identity, now) = (request.operation(), request.identity.clone(), doors.now.clone());
+            let (operation, identity, now) =
+                (request.operation(), request.identity.clone(), doors.now.clone());
             let truth = honest(request, doors).await;
             if truth.is_success() {
                 return truth;
@@ -114,9 +116,10 @@ pub fn swallow(honest: Mover) -> Mover {
             let ending = match operation {
                 Operation::Backup => Ending::BackedUp,
                 Operation::Restore => Ending::Restored,
-                Operation::Maintenance => {
-                    Ending::Maintained { owner: format!("{}@{}", identity.username, identity.hostname), taken_from: None }
-                }
+                Operation::Maintenance => Ending::Maintained {
+                    owner: format!("{}@{}", identity.username, identity.hostname),
+                    taken_from: None,
+                },
             };
             let mut lie = Outcome::success(operation, ending);
             lie.repository = truth.repository;

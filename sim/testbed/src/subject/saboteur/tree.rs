@@ -127,7 +127,11 @@ impl WriteTree for LossyTree {
     }
     fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()> {
         self.shadow.set_owner(path, uid, gid)?;
-        if self.defect == Defect::Owner { Ok(()) } else { self.really(path, |real| real.set_owner(path, uid, gid)) }
+        if self.defect == Defect::Owner {
+            Ok(())
+        } else {
+            self.really(path, |real| real.set_owner(path, uid, gid))
+        }
     }
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.shadow.set_mode(path, mode)?;
@@ -136,7 +140,11 @@ impl WriteTree for LossyTree {
     fn set_mtime(&self, path: &Path, mtime: Time) -> io::Result<()> {
         self.shadow.set_mtime(path, mtime)?;
         let is_file = self.shadow.entry(path).is_ok_and(|entry| entry.kind == Kind::File);
-        if self.defect == Defect::Mtime && is_file { Ok(()) } else { self.really(path, |real| real.set_mtime(path, mtime)) }
+        if self.defect == Defect::Mtime && is_file {
+            Ok(())
+        } else {
+            self.really(path, |real| real.set_mtime(path, mtime))
+        }
     }
     fn sync(&self) -> io::Result<()> {
         self.shadow.sync()?;
