@@ -31,7 +31,7 @@ fn pipeline(criterion: &mut Criterion) {
         .measurement_time(Duration::from_secs(5));
     group.bench_function("ceiling: memcpy", |bencher| bencher.iter(|| black_box(data.clone())));
     group.bench_function("ceiling: zstd -1 alone", |bencher| {
-        bencher.iter(|| zstd::bulk::compress(&data, 1).unwrap())
+        bencher.iter(|| zstd::bulk::compress(&data, 1).unwrap());
     });
     for (compression, parallelism) in [("none", 1), ("none", 2), ("zstd-fastest", 1), ("zstd-fastest", 2)] {
         group.bench_function(format!("backup, {compression}, {parallelism} threads"), |bencher| {
@@ -102,7 +102,7 @@ fn year(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("year");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
     group.bench_function("a month of hourly backups with maintenance", |bencher| {
-        bencher.iter(|| hours(30 * 24))
+        bencher.iter(|| hours(30 * 24));
     });
     group.finish();
     // A whole year takes too long to repeat: once, with its result.

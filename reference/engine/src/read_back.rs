@@ -121,7 +121,7 @@ impl Reader<'_> {
                 };
                 match (child.kind, found.kind) {
                     (EntryKind::Directory, Kind::Directory) => {
-                        self.directory(child_path, child.object).await?
+                        self.directory(child_path, child.object).await?;
                     }
                     (EntryKind::File, Kind::File) if child.size != found.size => {
                         self.note(

@@ -249,7 +249,7 @@ fn vectors_read_back_as_expected() {
                 entries += compared.iter().sum::<usize>();
             }
             Err(error) if error.kind() == ErrorKind::Unsupported => {
-                skipped.push(format!("{}: {error}", vector.name))
+                skipped.push(format!("{}: {error}", vector.name));
             }
             Err(error) => panic!("{}: {error} ({error:?})", vector.name),
         }

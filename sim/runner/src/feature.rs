@@ -147,7 +147,7 @@ fn set_tag(scenario: &mut Scenario, tag: &str) -> Result<(), String> {
     match key {
         "seed" => {
             scenario.seed =
-                value.parse().map_err(|_| format!("@{tag}: a seed is a whole number, as in @seed:7"))?
+                value.parse().map_err(|_| format!("@{tag}: a seed is a whole number, as in @seed:7"))?;
         }
         "id" => scenario.id = Some(value.to_owned()),
         "twin" => scenario.twin = Some(value.replace('_', " ")),

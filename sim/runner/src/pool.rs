@@ -97,6 +97,10 @@ impl Pool {
         self.records.join(format!("{at:03}.ndjson"))
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "real time is told beside virtual time, and never stands in a record"
+    )]
     fn play_one(&self, at: usize, found: &Found) -> Outcome {
         let begins = Instant::now();
         let order = Order {
@@ -137,6 +141,10 @@ impl Pool {
         })
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a child has a real limit; the operating system has no wait with a deadline"
+    )]
     fn wait(&self, child: &mut Child) -> Result<std::process::ExitStatus, String> {
         let begins = Instant::now();
         let mut pause = Duration::from_millis(1);

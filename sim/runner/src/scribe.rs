@@ -250,7 +250,7 @@ impl Book {
                 lines.push(line.clone());
             }
             What::Fault { name, state, .. } if state == "fired" => {
-                *self.fired.entry(name.clone()).or_default() += 1
+                *self.fired.entry(name.clone()).or_default() += 1;
             }
             _ => {}
         }

@@ -99,11 +99,11 @@ impl Gatherer {
                         self.open.insert(key, (lane, event.at));
                     }
                     "pod-failed" => {
-                        self.mark(lane, event.at, "job-failed", &format!("{object}: a pod failed {detail}"))
+                        self.mark(lane, event.at, "job-failed", &format!("{object}: a pod failed {detail}"));
                     }
                     "complete" => self.close(&key, lane, event.at, "job", &format!("{object} complete")),
                     "failed" => {
-                        self.close(&key, lane, event.at, "job-failed", &format!("{object} failed {detail}"))
+                        self.close(&key, lane, event.at, "job-failed", &format!("{object} failed {detail}"));
                     }
                     "deleted" if self.open.contains_key(&key) => {
                         self.close(&key, lane, event.at, "job", &format!("{object} deleted while running"));
@@ -197,7 +197,7 @@ fn flow_together(mut spans: Vec<Span>) -> Vec<Span> {
         (Some(first), Some(last)) => last.to.duration_since(first.from).as_secs(),
         _ => 0,
     };
-    let mut near = length(&spans) / SPANS_MAX as i64 + 1;
+    let mut near = length(&spans) / i64::try_from(SPANS_MAX).unwrap_or(1) + 1;
     while spans.len() > SPANS_MAX {
         let mut joined: Vec<Span> = Vec::new();
         for span in spans {

@@ -38,6 +38,7 @@ impl Fields {
     }
 
     /// All, by path.
+    #[expect(clippy::iter_without_into_iter, reason = "one spelling is enough")]
     pub fn iter(&self) -> btree_map::Iter<'_, String, Value> {
         self.0.iter()
     }

@@ -50,6 +50,7 @@ async fn run(client: Client, looks: Arc<AtomicU32>) {
         .await;
 }
 
+#[expect(clippy::disallowed_methods, reason = "an example shows how little real time a virtual day takes")]
 fn main() {
     let begin = std::time::Instant::now();
     let looks = Arc::new(AtomicU32::new(0));

@@ -91,7 +91,7 @@ struct QueueState {
     queued: BTreeSet<Key>,
     working: BTreeSet<Key>,
     dirty: BTreeSet<Key>,
-    timers: BTreeMap<(Instant, Key), ()>,
+    timers: BTreeSet<(Instant, Key)>,
     due: BTreeMap<Key, Instant>,
     retries: BTreeMap<Key, u32>,
 }
@@ -101,7 +101,7 @@ impl QueueState {
         if let Some(old) = self.due.insert(key.clone(), at) {
             self.timers.remove(&(old, key.clone()));
         }
-        self.timers.insert((at, key.clone()), ());
+        self.timers.insert((at, key.clone()));
     }
 }
 
@@ -128,8 +128,7 @@ impl Queue {
             let until = {
                 let mut state = self.lock();
                 let now = Instant::now();
-                while let Some(((at, key), ())) = state.timers.first_key_value().map(|(k, v)| (k.clone(), *v))
-                {
+                while let Some((at, key)) = state.timers.first().cloned() {
                     if at > now {
                         break;
                     }
@@ -146,7 +145,7 @@ impl Queue {
                     state.working.insert(key.clone());
                     return key;
                 }
-                state.timers.first_key_value().map(|((at, _), ())| *at)
+                state.timers.first().map(|(at, _)| *at)
             };
             match until {
                 Some(at) => tokio::select! {

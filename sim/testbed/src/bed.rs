@@ -108,7 +108,7 @@ impl Bed {
             if options.real_time { Sequencing::Immediate } else { Sequencing::Tick(TICK) };
         server_options.managed_fields =
             if options.real_time { ManagedFields::Always } else { ManagedFields::FromFirstApply };
-        server_options.admission = assembly.admission.clone();
+        server_options.admission.clone_from(&assembly.admission);
         if !options.real_time {
             server_options.watch_timeout_min = Duration::from_secs(24 * 3600);
             // A kube client takes a watch for dead after 295 s of silence.

@@ -28,6 +28,7 @@ pub fn bytes(text: &str) -> u64 {
     scaled(text, 1.0)
 }
 
+#[expect(clippy::cast_sign_loss, reason = "both factors and kept values are positive")]
 fn scaled(number: &str, factor: f64) -> u64 {
     if factor >= 1.0
         && let Ok(whole) = number.parse::<u64>()

@@ -103,7 +103,7 @@ mod tests {
     fn what_admission_and_defaulting_add_is_no_difference() {
         check(true, |_| {});
         check(true, |job| {
-            job["spec"]["template"]["spec"]["volumes"][1]["secret"]["defaultMode"] = json!(420)
+            job["spec"]["template"]["spec"]["volumes"][1]["secret"]["defaultMode"] = json!(420);
         });
         check(true, |job| {
             let spec = &mut job["spec"]["template"]["spec"];
@@ -121,7 +121,7 @@ mod tests {
     fn what_the_manifest_changes_is_a_difference() {
         check(false, |job| job["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = json!("2"));
         check(false, |job| {
-            job["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}})
+            job["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}});
         });
         check(false, |job| job["spec"]["template"]["spec"]["securityContext"] = json!({"runAsUser": 1}));
         check(false, |job| {

@@ -195,7 +195,7 @@ impl Contents {
                 Err(Error::Store(vanished))
                     if vanished.kind == ErrorKind::NotFound && attempt < LOAD_ATTEMPTS =>
                 {
-                    attempt += 1
+                    attempt += 1;
                 }
                 other => return other,
             }

@@ -20,11 +20,12 @@ const BYTES_MAX: usize = 64 << 20;
 
 /// A key that stands for the repository's secrets, and the blob.
 type Question = ([u8; 32], blob::Id);
+type Answer = (Bytes, Arc<Index>);
 
 /// Opened index blobs.
 #[derive(Debug)]
 pub struct Memo {
-    known: Mutex<(usize, BTreeMap<Question, (Bytes, Arc<Index>)>)>,
+    known: Mutex<(usize, BTreeMap<Question, Answer>)>,
 }
 
 static PROCESS: Memo = Memo::new();

@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn session_periods_are_those_of_the_specification() {
         let check = |time: &str, expected: &str| {
-            assert_eq!(format!("{:x}", session_period(time.parse().unwrap())), expected)
+            assert_eq!(format!("{:x}", session_period(time.parse().unwrap())), expected);
         };
         check("2024-06-01T00:00:00Z", "129");
         check("2026-01-01T00:00:00Z", "13c");

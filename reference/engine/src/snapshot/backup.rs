@@ -318,7 +318,7 @@ impl<'a> Walk<'a> {
                     .and_then(|bytes| read_directory(object, &bytes))
                 {
                     Ok((entries, _)) => {
-                        earlier.push(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
+                        earlier.push(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect());
                     }
                     // What cannot be read cannot be taken over; the files are read instead.
                     Err(damage) if damage.is_damage() => {}

@@ -52,7 +52,10 @@ fn success_is_never_reported_without_a_snapshot_whenever_the_signal_comes() {
             job.with("KOPIA_REPOSITORY", format!("filesystem://{}", repository.display()))
         };
         let started = stage.path(&format!("started-{delay}"));
-        let job = at(stage.backup()).with("KOPIA_BEFORE_SNAPSHOT", format!("touch {}", started.display()));
+        // The first action lasts until the signal, so that at least one is always in time.
+        let lasts = if delay == 0 { " && sleep 60" } else { "" };
+        let job =
+            at(stage.backup()).with("KOPIA_BEFORE_SNAPSHOT", format!("touch {}{lasts}", started.display()));
         let child = job.start();
         // The action tells that the mover has its signal handlers; before that the kernel ends it.
         await_file(&started);

@@ -70,6 +70,7 @@ Feature: doctor
     Then "nightly" has synchronised once
 "#;
 
+#[expect(clippy::disallowed_methods, reason = "tells how long the probe really took")]
 fn bed() -> Finding {
     let scenario = feature::read(Path::new("doctor.feature"), PROBE).expect("a test reads it").remove(0);
     let order = Order { file: "doctor.feature".into(), scenario, record: None };
@@ -191,6 +192,10 @@ fn finding(
 }
 
 /// Runs a program to its end, with a limit, and gives the first line that it said.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a foreign program is given a real limit; the operating system has no wait with a deadline"
+)]
 fn output(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<String, String> {
     let mut child = Command::new(program)
         .args(arguments)

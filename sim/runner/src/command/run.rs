@@ -100,6 +100,7 @@ pub struct Played {
 ///
 /// # Errors
 /// The directory cannot be written.
+#[expect(clippy::disallowed_methods, reason = "tells how long the run really took")]
 pub fn play(
     found: &[Found],
     jobs: Option<u16>,

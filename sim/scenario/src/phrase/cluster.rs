@@ -128,7 +128,7 @@ pub(super) const PHRASES: &[Phrase] = &[
     ),
     phrase(
         When,
-        r#"the operator runs[ to {why:text}]"#,
+        r"the operator runs[ to {why:text}]",
         |words| {
             Ok(Step::When(Act::Run {
                 why: words.maybe("why")?.unwrap_or_default(),

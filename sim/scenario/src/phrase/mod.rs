@@ -301,7 +301,7 @@ fn nearest(sentence: &Sentence) -> String {
         let have = words(phrase.template);
         let common = wanted.iter().filter(|word| have.contains(word)).count();
         (2 * common).cast_signed() - have.len().cast_signed()
-            + if phrase.keyword == sentence.keyword { 1 } else { 0 }
+            + isize::from(phrase.keyword == sentence.keyword)
     };
     let best = table().max_by_key(|phrase| shared(phrase)).expect("the table is not empty");
     format!("{} {}", best.keyword, best.template)

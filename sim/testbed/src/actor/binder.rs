@@ -126,7 +126,7 @@ impl Binder {
                 let is_complete = is_bound
                     && text(&volume, "/status/phase") == "Bound"
                     && text(&volume, "/spec/claimRef/uid") == uid(&claim);
-                if !is_complete && !(is_deleting(&claim) && !is_bound) {
+                if !is_complete && (!is_deleting(&claim) || is_bound) {
                     self.bind(&claim, &volume);
                 }
             }
@@ -228,9 +228,9 @@ impl Actor for Binder {
 
     async fn reconcile(&self, key: &Key) -> Next {
         if key.kind == resource::CLAIM.kind {
-            self.reconcile_claim(key)
+            self.reconcile_claim(key);
         } else {
-            self.reconcile_volume(key)
+            self.reconcile_volume(key);
         }
         Next::Done
     }

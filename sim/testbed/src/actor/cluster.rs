@@ -21,6 +21,9 @@ pub type Change = apiserver::Write;
 
 type ByName = BTreeMap<String, Arc<Value>>;
 
+/// An actor with the queue of what it must look at.
+type Driven = (Arc<dyn Actor>, Arc<Queue>);
+
 /// All objects, by `plural.group`, namespace and name.
 #[derive(Default)]
 struct World {
@@ -94,7 +97,7 @@ pub(crate) struct Shared {
     clock: Clock,
     record: Record,
     revision: watch::Sender<u64>,
-    actors: OnceLock<Vec<(Arc<dyn Actor>, Arc<Queue>)>>,
+    actors: OnceLock<Vec<Driven>>,
     seed: u64,
 }
 

@@ -255,10 +255,7 @@ impl Inner {
         stop: watch::Receiver<bool>,
         pages: Pages,
     ) -> Vec<(Value, Ended, u64)> {
-        let volumes = match self.set_up(&pod, &stop).await {
-            Some(volumes) => volumes,
-            None => return stopped_before_start(&pod),
-        };
+        let Some(volumes) = self.set_up(&pod, &stop).await else { return stopped_before_start(&pod) };
         let mut stop = stop;
         tokio::select! {
             biased;

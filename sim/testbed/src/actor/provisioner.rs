@@ -249,7 +249,7 @@ impl Provisioner {
         }
         let resizer = self.cluster.for_caller("csi-resizer");
         let grown = resizer.change(resource::VOLUME, "", volume_name, |volume| {
-            volume["spec"]["capacity"]["storage"] = json!(wanted)
+            volume["spec"]["capacity"]["storage"] = json!(wanted);
         });
         resizer.tolerate(grown);
         let told = resizer.change_status(resource::CLAIM, namespace(claim), name(claim), |claim| {

@@ -245,27 +245,23 @@ impl Controller {
             return RETRY;
         }
         self.release_claim(snapshot);
-        if let Some(content) = content {
-            if text(&content, "/spec/deletionPolicy") == "Delete" {
-                let marked = self.cluster.change(resource::SNAPSHOT_CONTENT, "", name(&content), |content| {
-                    if !content["metadata"]["annotations"].is_object() {
-                        content["metadata"]["annotations"] = json!({});
-                    }
-                    content["metadata"]["annotations"][BEING_DELETED] = json!("yes");
-                });
-                self.cluster.tolerate(marked);
-                if !is_deleting(&content) {
-                    let gone = self.cluster.delete(
-                        resource::SNAPSHOT_CONTENT,
-                        "",
-                        name(&content),
-                        &Delete::default(),
-                    );
-                    self.cluster.tolerate(gone);
+        if let Some(content) = content
+            && text(&content, "/spec/deletionPolicy") == "Delete"
+        {
+            let marked = self.cluster.change(resource::SNAPSHOT_CONTENT, "", name(&content), |content| {
+                if !content["metadata"]["annotations"].is_object() {
+                    content["metadata"]["annotations"] = json!({});
                 }
-                if self.cluster.get(resource::SNAPSHOT_CONTENT, "", name(&content)).is_some() {
-                    return Next::Done;
-                }
+                content["metadata"]["annotations"][BEING_DELETED] = json!("yes");
+            });
+            self.cluster.tolerate(marked);
+            if !is_deleting(&content) {
+                let gone =
+                    self.cluster.delete(resource::SNAPSHOT_CONTENT, "", name(&content), &Delete::default());
+                self.cluster.tolerate(gone);
+            }
+            if self.cluster.get(resource::SNAPSHOT_CONTENT, "", name(&content)).is_some() {
+                return Next::Done;
             }
         }
         let (_, verdict) = self

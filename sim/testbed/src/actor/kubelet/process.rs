@@ -348,9 +348,7 @@ pub fn credentials(pod: &Value, container: &Value) -> Credentials {
     let privileged = of_container["privileged"] == true;
     // Added capabilities reach only root: other users get none without file capabilities.
     let has = |wanted: &str, by_default: bool| {
-        (privileged && uid == 0)
-            || (lists("add", wanted) && uid == 0)
-            || (by_default && !lists("drop", wanted))
+        (uid == 0 && (privileged || lists("add", wanted))) || (by_default && !lists("drop", wanted))
     };
     credentials.with_capabilities(Capabilities {
         dac_override: has("DAC_OVERRIDE", base.dac_override),

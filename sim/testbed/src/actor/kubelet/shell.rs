@@ -52,7 +52,7 @@ async fn step(words: &[String], places: &Places, output: &mut String) -> i32 {
             match words.get(1).map(String::as_str) {
                 Some("infinity") => std::future::pending::<()>().await,
                 Some(seconds) => {
-                    tokio::time::sleep(Duration::from_secs_f64(seconds.parse().unwrap_or(0.0))).await
+                    tokio::time::sleep(Duration::from_secs_f64(seconds.parse().unwrap_or(0.0))).await;
                 }
                 None => {}
             }
@@ -77,7 +77,7 @@ async fn step(words: &[String], places: &Places, output: &mut String) -> i32 {
             code | on(places, path, output, |mount, path| mount.create_dir(path, 0o755))
         }),
         Some("rm") => arguments()
-            .fold(0, |code, path| code | on(places, path, output, |mount, path| mount.remove_file(path))),
+            .fold(0, |code, path| code | on(places, path, output, engine::tree::WriteTree::remove_file)),
         Some("cat") => arguments().fold(0, |code, path| {
             let mut bytes = Vec::new();
             let read = on(places, path, output, |mount, path| {
@@ -165,7 +165,7 @@ fn split(script: &str) -> Vec<(&'static str, String)> {
                 current.push(letter);
             }
             (None, ';' | '\n') => {
-                parts.push((std::mem::replace(&mut joint, ";"), std::mem::take(&mut current)))
+                parts.push((std::mem::replace(&mut joint, ";"), std::mem::take(&mut current)));
             }
             (None, '&' | '|') if rest.peek() == Some(&letter) => {
                 rest.next();
