@@ -17,7 +17,7 @@ Feature: Retention
     And the repository holds at least 7 snapshots of "nightly"
     And the newest snapshot of "nightly" restores to what "app-data" held
 
-  @quiet @K28
+  @quiet @long @K28
   Scenario: After a year of nights with maintenance the newest snapshot restores
     Given a volume "app-data" holding 5 files and 64 KiB from seed 7
     And a repository "main"
