@@ -1,6 +1,9 @@
 //! Blobs: named bytes in a store, and the stores that come with the engine.
+mod answer;
+pub mod bucket;
 pub mod directory;
 pub mod memory;
+pub mod s3;
 
 use std::{fmt, sync::Arc};
 
