@@ -24,8 +24,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("mover", &["engine", "contract"]),
     ("controller", &["api", "contract"]),
     ("scenario", &["fault"]),
+    ("kit", &["fault"]),
     ("gitops", &["api", "scenario"]),
-    ("testbed", &["controller", "mover", "engine", "api", "contract", "apiserver", "scenario", "fault"]),
+    ("testbed", &["controller", "mover", "engine", "api", "contract", "apiserver", "scenario", "fault", "kit"]),
     ("runner", &["testbed", "gitops", "scenario", "fault"]),
 ];
 
@@ -40,6 +41,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("minijinja", &["runner"]),
     ("indicatif", &["runner"]),
     ("prometheus-client", &["controller"]),
+    ("tonic", &["kit"]),
+    ("fuser", &["kit"]),
 ];
 
 /// Files longer than [`LENGTH_MAX`] lines, each with the reason why it stays whole.

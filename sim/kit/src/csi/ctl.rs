@@ -1,0 +1,11 @@
+//! The command line of the control socket.
+use std::process::ExitCode;
+
+/// What the command line says.
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+/// Runs it.
+pub fn main(args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not built yet: {args:?}")
+}

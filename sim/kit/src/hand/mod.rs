@@ -1,0 +1,11 @@
+//! A hand in a pod: writes a tree that comes as a stream, reads one out.
+use std::process::ExitCode;
+
+/// What the command line says.
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+/// Runs it.
+pub fn main(args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("not built yet: {args:?}")
+}

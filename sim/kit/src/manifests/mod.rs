@@ -1,0 +1,1 @@
+//! What to apply to a cluster so that the drivers run there.
