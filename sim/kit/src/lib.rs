@@ -13,6 +13,10 @@ pub mod tree_stream;
 #[cfg(feature = "programs")]
 pub mod csi;
 #[cfg(feature = "programs")]
+pub mod directory;
+#[cfg(feature = "programs")]
+pub mod fuse;
+#[cfg(feature = "programs")]
 pub mod hand;
 #[cfg(feature = "programs")]
 pub mod nfs;
