@@ -21,13 +21,17 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("engine", &[]),
     ("fault", &[]),
     ("apiserver", &[]),
+    ("cluster", &[]),
     ("mover", &["engine", "contract"]),
     ("controller", &["api", "contract"]),
     ("scenario", &["fault"]),
     ("kit", &["fault"]),
     ("gitops", &["api", "scenario"]),
-    ("testbed", &["controller", "mover", "engine", "api", "contract", "apiserver", "scenario", "fault", "kit"]),
-    ("runner", &["testbed", "gitops", "scenario", "fault"]),
+    (
+        "testbed",
+        &["controller", "mover", "engine", "api", "contract", "apiserver", "cluster", "scenario", "fault", "kit"],
+    ),
+    ("runner", &["testbed", "gitops", "cluster", "scenario", "fault"]),
 ];
 
 /// Foreign packages and the rooms that may name them, so that a change of heart touches few rooms.
@@ -43,6 +47,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus-client", &["controller"]),
     ("tonic", &["kit"]),
     ("fuser", &["kit"]),
+    ("testcontainers", &["cluster"]),
 ];
 
 /// Files longer than [`LENGTH_MAX`] lines, each with the reason why it stays whole.
