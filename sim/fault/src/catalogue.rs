@@ -115,6 +115,14 @@ faults! {
     CsiOperationLock(csi::operation_lock),
     /// A snapshot is cut but never becomes ready.
     CsiSnapshotNeverReady(csi::snapshot_never_ready),
+    /// RPCs answer an error.
+    CsiRpcFails(csi::rpc_fails),
+    /// RPCs do not answer.
+    CsiRpcHangs(csi::rpc_hangs),
+    /// RPCs answer late.
+    CsiRpcSlow(csi::rpc_slow),
+    /// A node cannot let go of a volume.
+    CsiVolumeStaysAttached(csi::volume_stays_attached),
     /// A finalizer stays on a volume snapshot.
     CsiSnapshotFinalizerHeld(csi::snapshot_finalizer_held),
     /// The export does not answer; hard mounts wait.

@@ -382,6 +382,11 @@ impl Register {
         self.tell(state, event.as_slice());
     }
 
+    /// The fault of this number.
+    pub fn fault(&self, id: Id) -> Option<Fault> {
+        self.state().armed.get(&id).map(|arming| arming.fault.clone())
+    }
+
     /// How often the fault has fired.
     pub fn firings(&self, id: Id) -> u64 {
         self.state().armed.get(&id).map_or(0, |arming| arming.count)
