@@ -8,6 +8,7 @@
 //! scenario. Read [`tree_stream`] for how trees travel, [`control`] for how faults do.
 pub mod control;
 pub mod manifests;
+pub mod nfs_control;
 pub mod tree_stream;
 
 #[cfg(feature = "programs")]
@@ -22,3 +23,5 @@ pub mod hand;
 pub mod nfs;
 #[cfg(feature = "programs")]
 pub mod s3_proxy;
+#[cfg(feature = "programs")]
+pub mod socket;

@@ -27,6 +27,8 @@ enum Double {
     Hand(kit::hand::Args),
     /// An NFSv3 server with faults
     NfsServer(kit::nfs::server::Args),
+    /// Turns the switches of a running NFS server and arms its faults
+    NfsCtl(kit::nfs::ctl::Args),
     /// Mounts an NFSv3 export through FUSE; what mount(8) calls as /sbin/mount.nfs
     #[command(name = "mount.nfs", alias = "mount.nfs4", alias = "mount-nfs")]
     MountNfs(kit::nfs::mount::Args),
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Double::CsiCtl(args) => kit::csi::ctl::main(args),
         Double::Hand(args) => kit::hand::main(args),
         Double::NfsServer(args) => kit::nfs::server::main(args),
+        Double::NfsCtl(args) => kit::nfs::ctl::main(args),
         Double::MountNfs(args) => kit::nfs::mount::main(args),
         Double::S3Proxy(args) => kit::s3_proxy::main(args),
     }
