@@ -243,6 +243,8 @@ pub mod safe {
     pub const KOPIA_BACKUP_KNOWN: &str = "KOPIA_BACKUP_KNOWN";
     /// Owner (`user@host`) from whom maintenance may be taken over, and nobody else.
     pub const KOPIA_MAINTENANCE_TAKEOVER_FROM: &str = "KOPIA_MAINTENANCE_TAKEOVER_FROM";
+    /// Seconds that one request to an S3 store may take with all its retries.
+    pub const S3_RETRY_SECONDS: &str = "S3_RETRY_SECONDS";
     /// Where the termination message goes, instead of `/dev/termination-log`.
     pub const TERMINATION_LOG: &str = "TERMINATION_LOG";
 }

@@ -33,6 +33,11 @@ pub enum Location {
         secret_key: Secret,
         /// Session token, may be empty.
         session_token: Secret,
+        /// Absolute path of a file with the certificates (PEM) that the endpoint is trusted by, and no
+        /// others; `None` trusts what the mover trusts by itself.
+        custom_ca: Option<String>,
+        /// Seconds for one request with all its retries; `None` leaves it to the mover.
+        retry_seconds: Option<u64>,
     },
     /// Recognised but not supported by this mover (azure, gcs, b2, webdav, sftp, rclone, gdrive).
     Unsupported {
@@ -134,6 +139,8 @@ impl Location {
             access_key: get(env::AWS_ACCESS_KEY_ID).unwrap_or_default().to_owned(),
             secret_key: Secret::new(get(env::AWS_SECRET_ACCESS_KEY).unwrap_or_default()),
             session_token: Secret::new(get(env::AWS_SESSION_TOKEN).unwrap_or_default()),
+            custom_ca: get(env::CUSTOM_CA).map(str::to_owned),
+            retry_seconds: get(env::safe::S3_RETRY_SECONDS).and_then(|seconds| seconds.parse().ok()),
         })
     }
 
@@ -205,6 +212,20 @@ mod tests {
         assert!(matches!(read(&[("KOPIA_REPOSITORY", "filesystem:///a/../b")]), Err(Error::Path { .. })));
         assert!(matches!(read(&[("KOPIA_REPOSITORY", "s3://Up")]), Err(Error::Bucket { .. })));
         assert!(matches!(read(&[("KOPIA_REPOSITORY", "s3://bucket/a b")]), Err(Error::Prefix { .. })));
+    }
+
+    #[test]
+    fn what_vouches_for_the_endpoint_is_read() {
+        let pairs = [
+            ("KOPIA_REPOSITORY", "s3://bucket"),
+            ("CUSTOM_CA", "/customCA/ca.crt"),
+            ("S3_RETRY_SECONDS", "7"),
+        ];
+        let variables = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let Ok(Location::S3 { custom_ca, retry_seconds, .. }) = Location::from_env(&variables) else {
+            panic!("not a bucket")
+        };
+        assert_eq!((custom_ca.as_deref(), retry_seconds), (Some("/customCA/ca.crt"), Some(7)));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod cron;
 pub mod event;
 pub mod execute;
 pub mod identity;
+pub mod lease;
 pub mod log;
 pub mod machine;
 pub mod maintain;
@@ -94,6 +95,8 @@ pub struct Settings {
     pub maintenance_event_source: String,
     /// How much of the end of a mover's log the status shows, bytes.
     pub log_bytes_max: usize,
+    /// How often the pod of a Job is tried again, instead of the original's numbers.
+    pub job_backoff_limit: Option<i32>,
 }
 
 impl Settings {
@@ -109,6 +112,7 @@ impl Settings {
             event_source: "volsync-controller".into(),
             maintenance_event_source: "volsync-maintenance-controller".into(),
             log_bytes_max: contract::pod::LOG_TAIL_BYTES,
+            job_backoff_limit: None,
         }
     }
 }
@@ -127,6 +131,7 @@ pub async fn run(client: kube::Client, settings: Settings) {
             image: settings.mover_image.clone(),
             proxies: settings.proxies.clone(),
             log_bytes_max: settings.log_bytes_max,
+            job_backoff_limit: settings.job_backoff_limit,
         },
         now: settings.now.clone(),
         recorder: recorder(&settings.event_source),

@@ -1,102 +1,97 @@
-//! The controller as a process: flags, a client, the reconcilers, and metrics over HTTP.
+//! The controller as a process: flags, a client, leader election, the reconcilers, and HTTP for probes and
+//! metrics.
 //!
-//! The only place of this crate that reads the clock and the environment. Works on any cluster that a
-//! kubeconfig or a pod's service account reaches, plain HTTP included.
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+//! The only place of this crate that reads the clock, chance and the environment. Works on any cluster that
+//! a kubeconfig or a pod's service account reaches, plain HTTP included. Whoever loses the Lease ends with a
+//! failure at once: two controllers at work are worse than none for a moment.
+mod process;
+
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use anyhow::Context;
-use bytes::Bytes;
-use clap::{Parser, ValueEnum};
-use controller::{Metrics, Profile, Settings};
-use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use clap::Parser as _;
+use controller::Settings;
+use controller::lease::Elector;
 
-/// Reconciles ReplicationSource, ReplicationDestination and KopiaMaintenance.
-#[derive(Parser)]
-#[command(version, about)]
-struct Arguments {
-    /// Kubeconfig file; without it the usual places are tried, the pod's service account included.
-    #[arg(long, value_name = "FILE", conflicts_with = "in_cluster")]
-    kubeconfig: Option<PathBuf>,
-    /// Uses the pod's service account.
-    #[arg(long)]
-    in_cluster: bool,
-    /// What to do where the original operator loses data.
-    #[arg(long, value_enum, default_value = "safe")]
-    profile: ProfileName,
-    /// Address for metrics over plain HTTP, such as 0.0.0.0:8080; none is served without it.
-    #[arg(long, value_name = "ADDRESS")]
-    metrics_bind_address: Option<SocketAddr>,
-    /// Image of mover containers.
-    #[arg(
-        long,
-        value_name = "IMAGE",
-        env = "RELATED_IMAGE_KOPIA_CONTAINER",
-        default_value = "firedrill/mover:latest"
-    )]
-    mover_image: String,
-}
+use process::arguments::Arguments;
+use process::http::{self, Ready};
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ProfileName {
-    /// Loses nothing.
-    Safe,
-    /// As VolSync's Kopia fork.
-    Original,
-}
+/// How long a Lease may take to give back.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Between two questions whether the cluster is there.
+const QUESTION: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
-    let client = client(&arguments).await?;
-    let profile = match arguments.profile {
-        ProfileName::Safe => Profile::Safe,
-        ProfileName::Original => Profile::Original,
-    };
+    let election = arguments.election(chance()?)?;
+    let client = arguments.client().await?;
+    let profile = arguments.profile();
     #[expect(clippy::disallowed_methods, reason = "a process is where time comes in")]
-    let now = Arc::new(jiff::Timestamp::now);
-    let mut settings = Settings::new(profile, now, arguments.mover_image);
+    let now: controller::Now = Arc::new(jiff::Timestamp::now);
+    let mut settings = Settings::new(profile, now.clone(), arguments.mover_image.as_str());
+    settings.job_backoff_limit = arguments.backoff_limit;
     for name in contract::environment::PROXY {
         if let Ok(value) = std::env::var(name) {
             settings.proxies.insert(name.to_owned(), value);
         }
     }
-    if let Some(address) = arguments.metrics_bind_address {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .with_context(|| format!("failed to listen for metrics on {address}"))?;
-        tokio::spawn(serve(listener, settings.metrics.clone()));
+    let ready = Ready::default();
+    let addresses = [arguments.metrics_bind_address, arguments.health_probe_bind_address];
+    for address in addresses.into_iter().flatten() {
+        http::start(address, settings.metrics.clone(), ready.clone()).await?;
     }
-    tracing::info!(profile = profile.as_str(), "reconciling");
+    let mut elector = election.map(|options| Elector::new(client.clone(), options, now));
+    let mut stop = std::pin::pin!(stopped());
     tokio::select! {
         biased;
-        () = stopped() => Ok(()),
-        () = controller::run(client, settings) => anyhow::bail!("the reconcilers ended"),
+        () = &mut stop => return Ok(()),
+        () = turn(&client, elector.as_mut(), &ready) => {}
     }
+    tracing::info!(profile = profile.as_str(), mover = arguments.mover_image, "reconciling");
+    let work = controller::run(client, settings);
+    let Some(elector) = &mut elector else {
+        return tokio::select! {
+            biased;
+            () = &mut stop => Ok(()),
+            () = work => anyhow::bail!("the reconcilers ended"),
+        };
+    };
+    // The reconcilers stop with the end of this statement, before the Lease is given back.
+    tokio::select! {
+        biased;
+        () = &mut stop => {}
+        lost = elector.hold() => return Err(anyhow::Error::new(lost).context("this controller does not lead any more")),
+        () = work => anyhow::bail!("the reconcilers ended"),
+    }
+    match tokio::time::timeout(FAREWELL, elector.release()).await {
+        Ok(Ok(())) => tracing::info!("the lease was given back"),
+        Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given back and will run out"),
+        Err(_) => tracing::warn!("the cluster does not answer; the lease will run out"),
+    }
+    Ok(())
 }
 
-async fn client(arguments: &Arguments) -> anyhow::Result<kube::Client> {
-    let config = match &arguments.kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("failed to read the kubeconfig {}", path.display()))?;
-            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("the kubeconfig {} names no cluster to use", path.display()))?
-        }
-        None if arguments.in_cluster => {
-            kube::Config::incluster().context("this process does not run in a pod with a service account")?
-        }
-        None => kube::Config::infer().await.context("no cluster found; give --kubeconfig or --in-cluster")?,
-    };
-    kube::Client::try_from(config).context("failed to build a client")
+/// Waits until the cluster answers, and until it is this process's turn.
+async fn turn(client: &kube::Client, elector: Option<&mut Elector>, ready: &Ready) {
+    if let Some(elector) = elector {
+        elector.acquire(|| ready.store(true, Ordering::Relaxed)).await;
+        tracing::info!("this controller leads");
+        return;
+    }
+    while let Err(error) = client.apiserver_version().await {
+        tracing::warn!(%error, "the cluster does not answer");
+        tokio::time::sleep(QUESTION).await;
+    }
+    ready.store(true, Ordering::Relaxed);
+}
+
+/// A number that tells this process from every other.
+fn chance() -> anyhow::Result<u64> {
+    getrandom::u64().map_err(|error| anyhow::anyhow!("the operating system gives no random number: {error}"))
 }
 
 /// Waits for the process to be told to stop.
@@ -111,38 +106,5 @@ async fn stopped() {
         biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-    }
-}
-
-/// Serves `/metrics`, `/healthz` and `/readyz`.
-async fn serve(listener: tokio::net::TcpListener, metrics: Metrics) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection for metrics failed");
-                continue;
-            }
-        };
-        let metrics = metrics.clone();
-        tokio::spawn(async move {
-            let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let (status, body) = match request.uri().path() {
-                    "/metrics" => (http::StatusCode::OK, metrics.text()),
-                    "/healthz" | "/readyz" => (http::StatusCode::OK, "ok".to_owned()),
-                    _ => (http::StatusCode::NOT_FOUND, "not found".to_owned()),
-                };
-                async move {
-                    let mut response = http::Response::new(Full::new(Bytes::from(body)));
-                    *response.status_mut() = status;
-                    Ok::<_, Infallible>(response)
-                }
-            });
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection for metrics broke");
-            }
-        });
     }
 }

@@ -86,6 +86,8 @@ pub struct Setting {
     pub proxies: BTreeMap<String, String>,
     /// How much of a log's end is kept.
     pub log_bytes_max: usize,
+    /// How often the pod of a Job is tried again, instead of the original's numbers.
+    pub job_backoff_limit: Option<i32>,
 }
 
 impl Observed {

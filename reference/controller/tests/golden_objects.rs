@@ -108,7 +108,13 @@ impl Cluster {
 const IMAGE: &str = "kind.local/volsync:1";
 
 fn setting() -> Setting {
-    Setting { profile: Profile::Original, image: IMAGE.into(), proxies: BTreeMap::new(), log_bytes_max: 1024 }
+    Setting {
+        profile: Profile::Original,
+        image: IMAGE.into(),
+        proxies: BTreeMap::new(),
+        log_bytes_max: 1024,
+        job_backoff_limit: None,
+    }
 }
 
 /// What the operator saw when it made an object.
@@ -234,6 +240,7 @@ fn maintenance_acts(cluster: &Cluster, object: &Value) -> Option<Vec<Act>> {
         maintenance,
         is_original: true,
         image: IMAGE.into(),
+        job_backoff_limit: None,
         cron_job: None,
         jobs: Vec::new(),
         pods: Vec::new(),

@@ -29,6 +29,7 @@ fn observed(is_original: bool, change: impl FnOnce(&mut Value)) -> Observed {
         maintenance: of(maintenance),
         is_original,
         image: "mover".into(),
+        job_backoff_limit: None,
         cron_job: None,
         jobs: Vec::new(),
         pods: Vec::new(),

@@ -16,7 +16,13 @@ use serde_json::{Value, json};
 const NOW: &str = "2026-03-01T10:00:00Z";
 
 fn setting(profile: Profile) -> Setting {
-    Setting { profile, image: "mover".into(), proxies: BTreeMap::new(), log_bytes_max: 1024 }
+    Setting {
+        profile,
+        image: "mover".into(),
+        proxies: BTreeMap::new(),
+        log_bytes_max: 1024,
+        job_backoff_limit: None,
+    }
 }
 
 fn of<T: serde::de::DeserializeOwned>(value: Value) -> T {

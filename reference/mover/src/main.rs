@@ -2,8 +2,8 @@
 //!
 //! Reads its request from arguments and environment, runs it, writes the outcome as termination message
 //! and ends with its exit code. SIGTERM and SIGINT are turned into the run's stop signal; under the safe
-//! profile the process then ends with 143. Filesystem repositories only: object stores come with the kind
-//! tier and are refused with a clear error, never with a success.
+//! profile the process then ends with 143. Repositories in directories and in S3 buckets; every other place is
+//! refused with a clear error, never with a success.
 mod process;
 
 use std::{collections::BTreeMap, process::ExitCode};

@@ -5,6 +5,7 @@
 //! of real ones, and a subject. It promises that one seed gives one record, byte for byte, as long as no
 //! socket is involved. It knows no Gherkin, no YAML and no report. Read [`bed`] first, then [`actor`].
 
+pub mod access;
 pub mod actor;
 pub mod bed;
 pub mod bucket;

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 pub use controller::Profile;
 
-use crate::{actor::kubelet::process::Mover, clock::Clock};
+use crate::{access::Guard, actor::kubelet::process::Mover, clock::Clock};
 
 /// Which controller and mover run on a bed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,10 @@ impl Assembly {
 /// The reference controller with a client of its own.
 pub fn reference(profile: controller::Profile) -> StartController {
     Arc::new(move |around| {
-        let client = kube::Client::new(around.server.service("controller"), "default");
+        let client = match Guard::installed() {
+            Some(guard) => guard.client(&around.server, "controller"),
+            None => kube::Client::new(around.server.service("controller"), "default"),
+        };
         let settings = controller::Settings {
             metrics: around.metrics,
             ..controller::Settings::new(profile, around.clock.as_function(), MOVER_IMAGE)

@@ -38,6 +38,8 @@ pub struct Observed {
     pub is_original: bool,
     /// Image of mover containers.
     pub image: String,
+    /// How often the pod of a Job is tried again, instead of the original's number.
+    pub job_backoff_limit: Option<i32>,
     /// Its CronJob.
     pub cron_job: Option<CronJob>,
     /// Its Jobs, scheduled and manual, oldest first.
@@ -114,6 +116,7 @@ async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Optio
     let mut observed = Observed {
         is_original,
         image: context.setting.image.clone(),
+        job_backoff_limit: context.setting.job_backoff_limit,
         cron_job: Api::<CronJob>::namespaced(client.clone(), namespace)
             .get_opt(&names::maintenance_cron_job(namespace, name))
             .await?,

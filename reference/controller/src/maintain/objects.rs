@@ -97,7 +97,7 @@ pub fn cron_job(observed: &Observed, failures: i32) -> CronJob {
                 metadata: None,
                 spec: Some(JobSpec {
                     active_deadline_seconds: Some(spec.active_deadline_seconds),
-                    backoff_limit: Some(BACKOFF_LIMIT),
+                    backoff_limit: Some(observed.job_backoff_limit.unwrap_or(BACKOFF_LIMIT)),
                     template: PodTemplateSpec {
                         metadata: Some(ObjectMeta { labels: Some(pod_labels), ..ObjectMeta::default() }),
                         spec: Some(pod),
@@ -136,7 +136,7 @@ pub fn manual_job(observed: &Observed, tag: &str) -> Job {
         metadata: metadata(maintenance, job_name, all),
         spec: Some(JobSpec {
             active_deadline_seconds: Some(spec.active_deadline_seconds),
-            backoff_limit: Some(BACKOFF_LIMIT),
+            backoff_limit: Some(observed.job_backoff_limit.unwrap_or(BACKOFF_LIMIT)),
             completions: Some(1),
             parallelism: Some(1),
             template: PodTemplateSpec {

@@ -85,7 +85,7 @@ pub fn job(observed: &Observed, parts: &Parts<'_>) -> Result<Job, Obstacle> {
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
-            backoff_limit: Some(BACKOFF_LIMIT),
+            backoff_limit: Some(observed.setting.job_backoff_limit.unwrap_or(BACKOFF_LIMIT)),
             parallelism: Some(1),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {

@@ -269,7 +269,7 @@ fn progress(mut turn: Turn<'_>, job: &Job, mode: &Result<Mode, cron::Error>, int
         };
         return turn.wait(claim, interval);
     }
-    let attempts = pod::BACKOFF_LIMIT + 1;
+    let attempts = observed.setting.job_backoff_limit.unwrap_or(pod::BACKOFF_LIMIT) + 1;
     let last =
         last_failure(&observed.pods).map_or_else(String::new, |text| format!(", the last with {text}"));
     let text = format!("{losses} of {attempts} attempts of the mover failed{last}");

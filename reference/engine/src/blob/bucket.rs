@@ -112,12 +112,15 @@ impl BucketStore {
     /// Uploads in parts; the blob is seen only when all of them are there.
     async fn put_parts(&self, key: &Path, bytes: &Bytes) -> object_store::Result<()> {
         let mut upload = self.objects.put_multipart(key).await?;
-        let sent = send_parts(&mut *upload, bytes, self.part_bytes).await;
-        if sent.is_err() {
-            // What cannot be taken back now is left to the bucket's own rule for unfinished uploads.
-            let _ = upload.abort().await;
+        let Err(error) = send_parts(&mut *upload, bytes, self.part_bytes).await else { return Ok(()) };
+        // The answer to the last request may have got lost, and its repetition been refused. Blobs of this
+        // size are written once under a name of their own: one of this length is ours.
+        if self.objects.head(key).await.is_ok_and(|found| found.size == bytes.len() as u64) {
+            return Ok(());
         }
-        sent
+        // What cannot be taken back now is left to the bucket's own rule for unfinished uploads.
+        let _ = upload.abort().await;
+        Err(error)
     }
 }
 

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use contract::{Location, Operation, Outcome, Request};
+use contract::{Operation, Outcome, Request};
 use engine::{
     context::{Client, Entropy},
     tree::{WriteTree, local::LocalTree},
@@ -14,7 +14,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{action::Shell, stores::LocalStores};
+use super::{action::Shell, stores::RealStores};
 
 /// The system's clock.
 #[expect(clippy::disallowed_methods, reason = "the binary is where real time enters")]
@@ -53,7 +53,7 @@ pub async fn run(request: Request) -> anyhow::Result<Outcome> {
     });
     let shell = Arc::new(Shell::default());
     let doors = Doors {
-        stores: Arc::new(LocalStores { entropy: entropy() }),
+        stores: Arc::new(RealStores { entropy: entropy() }),
         data: data(&request),
         now: Arc::new(now),
         entropy: entropy(),
@@ -63,9 +63,6 @@ pub async fn run(request: Request) -> anyhow::Result<Outcome> {
         actions: shell.clone(),
         read_file: Arc::new(|path| std::fs::read(path)),
     };
-    if let Location::S3 { .. } = request.location {
-        println!("WARN: S3 comes with the kind tier");
-    }
     // A task of its own, so that a kernel call that never returns cannot keep the stop signal from being heard.
     let ended = tokio::spawn(mover::run(request, doors)).await.context("the run ended without an outcome");
     shell.end_remaining();
