@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .btree_map(".")
+        .generate_default_stubs(true)
         .disable_comments(["."])
         .compile_fds(files)?;
     Ok(())

@@ -7,7 +7,7 @@
 mod copy;
 mod plant;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod walk;
 
 use std::{

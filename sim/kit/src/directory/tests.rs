@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::tree_stream::{Attributes, Entry, Extent, Node, Time};
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
@@ -25,17 +25,17 @@ fn attributes(mode: u32) -> Attributes {
     Attributes { mode, uid, gid, mtime, xattrs: BTreeMap::new() }
 }
 
-fn put(path: &[u8], node: Node, mode: u32) -> (Entry, Vec<u8>) {
+pub(crate) fn put(path: &[u8], node: Node, mode: u32) -> (Entry, Vec<u8>) {
     let data = (0..node.stored_bytes()).map(|at| (at % 251) as u8 + 1).collect();
     (Entry { path: Raw::new(path), node, attributes: attributes(mode) }, data)
 }
 
-fn file(size: u64, extents: &[(u64, u64)]) -> Node {
+pub(crate) fn file(size: u64, extents: &[(u64, u64)]) -> Node {
     Node::File { size, extents: extents.iter().copied().map(Extent::from).collect() }
 }
 
 /// One of everything that this user may make, in the order of a walk.
-fn everything() -> Vec<(Entry, Vec<u8>)> {
+pub(crate) fn everything() -> Vec<(Entry, Vec<u8>)> {
     let mut tree = vec![
         put(b"", Node::Directory, 0o2770),
         put(b"0\xff raw \n", file(5, &[(0, 5)]), 0o4755),
@@ -78,7 +78,7 @@ fn everything() -> Vec<(Entry, Vec<u8>)> {
     tree
 }
 
-fn planted(root: &Path, tree: &[(Entry, Vec<u8>)]) -> Result<Vec<String>, Error> {
+pub(crate) fn planted(root: &Path, tree: &[(Entry, Vec<u8>)]) -> Result<Vec<String>, Error> {
     let directory = Directory::open(root).unwrap();
     let mut planter = Planter::new(&directory);
     for (entry, data) in tree {
@@ -97,7 +97,7 @@ fn planted(root: &Path, tree: &[(Entry, Vec<u8>)]) -> Result<Vec<String>, Error>
     planter.finish()
 }
 
-fn walked(root: &Path) -> Vec<(Entry, Vec<u8>)> {
+pub(crate) fn walked(root: &Path) -> Vec<(Entry, Vec<u8>)> {
     use std::io::Read as _;
     let mut tree = Vec::new();
     let walk = Directory::open(root).unwrap().walk(&mut |entry, file| {
@@ -116,7 +116,7 @@ fn walked(root: &Path) -> Vec<(Entry, Vec<u8>)> {
 }
 
 #[track_caller]
-fn same(left: &[(Entry, Vec<u8>)], right: &[(Entry, Vec<u8>)]) {
+pub(crate) fn same(left: &[(Entry, Vec<u8>)], right: &[(Entry, Vec<u8>)]) {
     for (left, right) in left.iter().zip(right) {
         assert_eq!(left.0, right.0);
         assert!(left.1 == right.1, "the bytes of {} differ", left.0.path);
