@@ -29,7 +29,18 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("gitops", &["api", "scenario"]),
     (
         "testbed",
-        &["controller", "mover", "engine", "api", "contract", "apiserver", "cluster", "scenario", "fault", "kit"],
+        &[
+            "controller",
+            "mover",
+            "engine",
+            "api",
+            "contract",
+            "apiserver",
+            "cluster",
+            "scenario",
+            "fault",
+            "kit",
+        ],
     ),
     ("runner", &["testbed", "gitops", "cluster", "scenario", "fault"]),
 ];

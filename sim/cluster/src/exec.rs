@@ -192,30 +192,37 @@ pub async fn write(
     bytes: &[u8],
     mode: u32,
 ) -> Result<(), Error> {
-    let (directory, name) = path.rsplit_once('/').unwrap_or(("/", path));
-    let mut archive = tar::Builder::new(Vec::new());
+    place(docker, container, path, tar::EntryType::Regular, bytes, mode).await
+}
+
+/// Makes one directory in a container; what is above it must be there. It needs no program in the container.
+pub async fn make_directory(docker: &Docker, container: &str, path: &str, mode: u32) -> Result<(), Error> {
+    place(docker, container, path, tar::EntryType::Directory, &[], mode).await
+}
+
+async fn place(
+    docker: &Docker,
+    container: &str,
+    path: &str,
+    kind: tar::EntryType,
+    bytes: &[u8],
+    mode: u32,
+) -> Result<(), Error> {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("/", path));
+    let above = if above.is_empty() { "/" } else { above };
     let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
     header.set_size(bytes.len() as u64);
     header.set_mode(mode);
     header.set_mtime(1);
-    archive
-        .append_data(&mut header, name, bytes)
-        .and_then(|()| archive.into_inner())
-        .map_err(Error::file("pack", path))
-        .map(Bytes::from)
-        .map(body_full)
-        .map(|body| {
-            let at = if directory.is_empty() { "/" } else { directory };
-            let options = UploadToContainerOptionsBuilder::new().path(at).build();
-            (options, body)
-        })
-        .map(|(options, body)| async move {
-            docker
-                .upload_to_container(container, Some(options), body)
-                .await
-                .map_err(Error::docker(format!("write {path} in {container}")))
-        })?
+    let mut archive = tar::Builder::new(Vec::new());
+    let packed = archive.append_data(&mut header, name, bytes).and_then(|()| archive.into_inner());
+    let packed = packed.map_err(Error::file("pack", path))?;
+    let options = UploadToContainerOptionsBuilder::new().path(above).build();
+    docker
+        .upload_to_container(container, Some(options), body_full(Bytes::from(packed)))
         .await
+        .map_err(Error::docker(format!("write {path} in {container}")))
 }
 
 /// Streams a local file into a container under a name.

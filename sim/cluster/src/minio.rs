@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Run, Sibling, certificate::Authority, exec::Command, recipe};
+use crate::{Error, Run, Sibling, certificate::Authority, recipe};
 
 const PORT: u16 = 9000;
 
@@ -148,7 +148,7 @@ impl Minio {
 
     /// Makes a bucket; one that is there already is fine.
     pub async fn make_bucket(&self, name: &str) -> Result<(), Error> {
-        self.sibling.exec_ok(Command::new(["mkdir", "-p", &format!("/data/{name}")])).await.map(drop)
+        self.sibling.make_directory(&format!("/data/{name}"), 0o755).await
     }
 
     /// Removes it with all it stores.

@@ -169,6 +169,11 @@ impl Sibling {
         exec::write(&self.held.docker, &self.held.name, path, bytes, mode).await
     }
 
+    /// Makes a directory in it; what is above must be there.
+    pub async fn make_directory(&self, path: &str, mode: u32) -> Result<(), Error> {
+        exec::make_directory(&self.held.docker, &self.held.name, path, mode).await
+    }
+
     /// Reads a file of it.
     pub async fn read(&self, path: &str) -> Result<Vec<u8>, Error> {
         exec::read(&self.held.docker, &self.held.name, path).await

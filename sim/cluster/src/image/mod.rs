@@ -5,6 +5,7 @@
 //! the same archive, byte for byte, and so the same image id.
 
 mod archive;
+mod binaries;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,9 @@ use testcontainers::bollard::{
     query_parameters::{ImportImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder},
 };
 
+pub(crate) use archive::architecture;
 pub use archive::{Content, File, Scratch, from_scratch};
+pub use binaries::{checkout, static_binaries};
 
 use crate::{
     Error, exec,
@@ -139,6 +142,15 @@ pub async fn save(docker: &Docker, name: &str, archive: &Path) -> Result<(), Err
             .map_err(Error::file("write", archive))?;
     }
     tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(Error::file("write", archive))
+}
+
+/// Says whether an image is at the engine and comes from the recipe inside this program.
+pub(crate) async fn is_current(docker: &Docker, name: &str) -> Result<bool, Error> {
+    match docker.inspect_image(name).await {
+        Ok(_) => Ok(require_current(docker, name).await.is_ok()),
+        Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+        Err(error) => Err(Error::docker(format!("look for the image {name}"))(error)),
+    }
 }
 
 /// Sees that a locally built image comes from the recipe inside this program.

@@ -1,0 +1,85 @@
+//! The room by itself: builds images, starts a cluster beside a MinIO, and removes all of it.
+//!
+//! `kind build [node|minio|helm]…`, `kind list`, `kind remove [--cache]`, `kind up [--workers N] [--keep]`, `kind sweep`.
+
+use std::process::ExitCode;
+
+use cluster::{
+    KindCluster, Minio, Run, RunOptions, chain, engine,
+    image::{self, Part},
+    progress::Monitor,
+    sweep::{self, Which},
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    tokio::select! {
+        code = Run::interrupted() => {
+            eprintln!("interrupted: what is left goes with the next run, or with `kind sweep`");
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+        done = act(&words) => match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}", chain(&error));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+async fn act(words: &[&str]) -> Result<(), cluster::Error> {
+    let docker = engine::connect().await?;
+    match words {
+        ["build", parts @ ..] => {
+            let wanted =
+                Part::ALL.into_iter().filter(|part| parts.is_empty() || parts.contains(&part.name()));
+            image::build(&docker, &wanted.collect::<Vec<_>>(), &Monitor::lines()).await.map(drop)
+        }
+        ["list"] => {
+            for image in image::list(&docker).await? {
+                let state = if image.current { "current" } else { "outdated" };
+                println!("{:36} {:>6} MB  {state}", image.name, image.bytes / 1_000_000);
+            }
+            Ok(())
+        }
+        ["remove", rest @ ..] => {
+            println!("{:?}", image::remove(&docker, rest.contains(&"--cache")).await?);
+            Ok(())
+        }
+        ["sweep"] => {
+            println!("{:?}", sweep::sweep(&docker, Which::LeftBehind).await?);
+            Ok(())
+        }
+        ["up", rest @ ..] => up(rest).await,
+        _ => {
+            eprintln!(
+                "kind build [node|minio|helm]… | list | remove [--cache] | up [--workers N] [--keep] | sweep"
+            );
+            Ok(())
+        }
+    }
+}
+
+async fn up(words: &[&str]) -> Result<(), cluster::Error> {
+    let keep = words.contains(&"--keep");
+    let workers =
+        words.iter().position(|word| *word == "--workers").and_then(|at| words.get(at + 1)?.parse().ok());
+    let run = Run::start(RunOptions { keep }).await?;
+    println!("run {}, swept {:?}", run.id(), run.swept());
+    let shown = show(&run, workers.unwrap_or(0)).await;
+    println!("{:?}", run.finish().await?);
+    shown
+}
+
+async fn show(run: &Run, workers: usize) -> Result<(), cluster::Error> {
+    let minio = Minio::builder(run, "minio").bucket("backups").start();
+    let kind = KindCluster::builder(run, "main").workers(workers).monitor(Monitor::lines()).create();
+    let (kind, minio) = futures::future::try_join(kind, minio).await?;
+    println!("{} in {:.1} s, store at {}", kind.name(), kind.times().total.as_secs_f64(), minio.endpoint());
+    println!("KUBECONFIG={}", kind.kubeconfig_path().display());
+    println!("{}", kind.kubectl_ok(["get", "nodes,pods", "-A", "-o", "wide"], None).await?);
+    Ok(())
+}
