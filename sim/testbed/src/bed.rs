@@ -11,6 +11,7 @@ mod embedded;
 mod options;
 mod serve;
 mod subject;
+mod verbs;
 mod volumes;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -50,12 +51,14 @@ use crate::{
 
 /// A wait that reached its deadline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("stalled after {waited:?} (virtual) waiting for {what}")]
+#[error("stalled after {waited:?} ({clock}) waiting for {what}")]
 pub struct Stalled {
     /// What was waited for.
     pub what: String,
-    /// How long, in virtual time.
+    /// How long, by this clock.
     pub waited: Duration,
+    /// Whose time that is: `virtual` or `real`.
+    pub clock: &'static str,
 }
 
 /// A running assembly.
@@ -293,7 +296,8 @@ impl Bed {
             });
             if is_late {
                 // The last write may have come in the same instant as the deadline.
-                return probe(self).ok_or_else(|| Stalled { what: what.to_owned(), waited: deadline });
+                let clock = if self.options.real_time { "real" } else { "virtual" };
+                return probe(self).ok_or_else(|| Stalled { what: what.to_owned(), waited: deadline, clock });
             }
         }
     }

@@ -21,4 +21,5 @@ pub mod seed;
 pub mod storage;
 pub mod subject;
 mod tap;
+pub mod verbs;
 pub mod volume;

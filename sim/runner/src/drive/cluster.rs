@@ -8,7 +8,7 @@ use scenario::{
     kubectl::{Kubectl, Verb},
 };
 use serde_json::{Value, json};
-use testbed::bed::Bed;
+use testbed::verbs::Verbs;
 
 use super::{Failure, Stage, Told, stage::PATIENCE};
 
@@ -64,7 +64,7 @@ impl Stage {
             let _ = self.bed_mut().delete("Deployment", &namespace, &name);
         }
         self.delete(object)?;
-        self.bed_mut().wait_until(&format!("{object} to be gone"), PATIENCE, move |bed| {
+        self.wait_until(&format!("{object} to be gone"), PATIENCE, move |bed| {
             bed.get(&kind, &namespace, &name).is_none().then_some(())
         })?;
         Ok(String::new())
@@ -92,12 +92,12 @@ impl Stage {
     }
 
     pub(super) fn stop_controller(&mut self) -> Told {
-        self.bed_mut().stop_controller();
+        self.bed_mut().stop_controller()?;
         Ok(String::new())
     }
 
     pub(super) fn restart_controller(&mut self) -> Told {
-        self.bed_mut().restart_controller();
+        self.bed_mut().restart_controller()?;
         Ok(String::new())
     }
 
@@ -111,23 +111,23 @@ impl Stage {
 
     pub(super) fn evict_mover(&mut self, of: &Name) -> Told {
         let pod = self.running_mover(of)?;
-        self.bed_mut().evict_pod(of.namespace(), &pod);
+        self.bed_mut().evict_pod(of.namespace(), &pod)?;
         Ok(pod)
     }
 
     pub(super) fn signal_mover(&mut self, of: &Name, signal: i32) -> Told {
         let pod = self.running_mover(of)?;
-        self.bed_mut().signal_pod(of.namespace(), &pod, signal);
+        self.bed_mut().signal_pod(of.namespace(), &pod, signal)?;
         Ok(pod)
     }
 
     pub(super) fn drain(&mut self, namespace: &str) -> Told {
-        self.bed_mut().drain(namespace);
+        self.bed_mut().drain(namespace)?;
         Ok(String::new())
     }
 
     pub(super) fn restart_csi(&mut self, driver: &str) -> Told {
-        self.bed_mut().restart_csi_driver(driver);
+        self.bed_mut().restart_csi_driver(driver)?;
         Ok(String::new())
     }
 
@@ -163,13 +163,13 @@ impl Stage {
             }
             Verb::RolloutRestart { name, .. } => {
                 let driver = self.driver_of(name)?;
-                self.bed_mut().restart_csi_driver(&driver);
+                self.bed_mut().restart_csi_driver(&driver)?;
             }
             Verb::Drain { .. } => {
-                self.bed_mut().drain("");
+                self.bed_mut().drain("")?;
             }
         }
-        self.bed_mut().advance(Duration::from_secs(1));
+        self.breathe(Duration::from_secs(1))?;
         Ok(String::new())
     }
 
@@ -228,7 +228,7 @@ pub(super) fn job_names(of: &Name) -> Vec<String> {
 }
 
 /// The newest mover pod of a replication; only a running one if that is wanted.
-pub(super) fn mover_pod(bed: &Bed, of: &Name, running: bool) -> Option<String> {
+pub(super) fn mover_pod(bed: &dyn Verbs, of: &Name, running: bool) -> Option<String> {
     let jobs = job_names(of);
     let mut pods: Vec<_> = bed
         .list("Pod", of.namespace())

@@ -35,14 +35,11 @@ impl Stage {
         let destination = self.probe_destination(source, which, &probe)?;
         self.apply(&destination)?;
         let wanted = probe.clone();
-        let waited = self.bed_mut().wait_until(
-            &format!("a snapshot of {source} to be restored"),
-            PATIENCE,
-            move |bed| {
+        let waited =
+            self.wait_until(&format!("a snapshot of {source} to be restored"), PATIENCE, move |bed| {
                 let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
                 (object.pointer("/status/lastManualSync").is_some_and(|tag| tag == "probe")).then_some(object)
-            },
-        );
+            });
         let object = waited.map_err(|stalled| {
             let seen = self.must_get_kind("ReplicationDestination", &probe).map(|object| explain(&object));
             Failure::violated(format!(
@@ -104,7 +101,7 @@ impl Stage {
         self.judge_tree(&format!("the claim {claim}"), volume, &report)
     }
 
-    fn read_back(&self, claim: &Name, expected: &Entry) -> Result<Report, Failure> {
+    fn read_back(&mut self, claim: &Name, expected: &Entry) -> Result<Report, Failure> {
         let medium = self.medium(claim)?;
         Ok(compare(expected, &inspect::read_back(&medium), Carries::kopia().without_mount_point()))
     }

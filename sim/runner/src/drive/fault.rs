@@ -7,7 +7,7 @@ use super::{Failure, Stage, Told};
 impl Stage {
     pub(super) fn arm(&mut self, spec: &FaultSpec) -> Told {
         let fault = spec.fault().map_err(Failure::broken)?;
-        let id = self.bed().faults().arm(fault);
+        let id = self.bed_mut().arm(fault)?;
         self.armed.push((spec.name.clone(), id));
         Ok(id.to_string())
     }
@@ -18,12 +18,13 @@ impl Stage {
             return Err(Failure::broken(format!("the fault {name} was not armed, so it cannot be lifted")));
         }
         for id in ids {
-            self.bed().faults().lift(id);
+            self.bed_mut().lift(id)?;
         }
         Ok(String::new())
     }
 
     pub(super) fn expect_fired(&mut self, name: &str) -> Told {
+        self.bed_mut().catch_up();
         let fired = self.scribe().ask(|book| book.fired.get(name).copied().unwrap_or(0));
         if fired > 0 {
             return Ok(format!("{fired} times"));

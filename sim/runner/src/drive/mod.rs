@@ -21,7 +21,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use scenario::{Act, Build, Expect, Scenario, Step, Verdict, phrase};
-use testbed::record::What;
+use testbed::{record::What, verbs::Trouble};
 
 pub use stage::{Stage, classes};
 
@@ -55,6 +55,16 @@ impl Failure {
     /// The harness or the scenario itself is wrong.
     pub fn broken(reason: impl Into<String>) -> Self {
         Self { verdict: Verdict::Broken, reason: reason.into() }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unsupported(reason) => Self::unsupported(reason),
+            Trouble::Stalled(stalled) => stalled.into(),
+            Trouble::Broken(reason) => Self::broken(reason),
+        }
     }
 }
 

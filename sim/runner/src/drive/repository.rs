@@ -5,16 +5,12 @@ use scenario::{
     step::{Place, Repository},
 };
 use serde_json::json;
-use testbed::inspect::{self, Contents};
+use testbed::{
+    inspect::{self, Contents},
+    verbs::REPOSITORY_MOUNT,
+};
 
 use super::{Failure, Stage, Told, stage::Built};
-
-/// Host of the bed's object store, as Secrets name it.
-const ENDPOINT: &str = "s3.firedrill.test";
-/// The NFS server of the bed.
-const NFS_SERVER: &str = "nas.firedrill.test";
-/// Where the mover finds a repository that is mounted.
-const MOUNT: &str = "repository";
 
 impl Stage {
     pub(super) fn build_repository(&mut self, repository: &Repository) -> Told {
@@ -24,25 +20,14 @@ impl Stage {
             .unwrap_or_else(|| Place::Bucket(format!("bucket-{}", repository.name.name())));
         let password =
             repository.password.clone().unwrap_or_else(|| format!("password of {}", repository.name));
-        match &on {
-            Place::Bucket(bucket) => {
-                self.bed().storage().make_bucket(ENDPOINT, bucket);
-            }
-            Place::NfsExport(export) => {
-                self.bed().storage().make_export(NFS_SERVER, &format!("/{export}"), export);
-            }
-            Place::Claim(claim) => {
-                let claim = scenario::step::Claim {
-                    name: claim.clone(),
-                    filled_from: None,
-                    class: None,
-                    capacity: None,
-                };
-                self.build_claim(&claim)?;
-                self.await_bound(&claim.name)?;
-            }
+        if let Place::Claim(claim) = &on {
+            let claim =
+                scenario::step::Claim { name: claim.clone(), filled_from: None, class: None, capacity: None };
+            self.build_claim(&claim)?;
+            self.await_bound(&claim.name)?;
         }
-        let built = Built { on, password, unique_id: None };
+        let reach = self.bed_mut().make_place(&on)?;
+        let built = Built { on, reach, password, unique_id: None };
         self.repositories.insert(repository.name.clone(), built);
         self.give_secret(&repository.name, repository.name.namespace())?;
         Ok(String::new())
@@ -53,17 +38,8 @@ impl Stage {
         self.ensure_namespace(namespace)?;
         let built = self.built(repository)?.clone();
         let mut data = json!({"KOPIA_PASSWORD": built.password});
-        match &built.on {
-            Place::Bucket(bucket) => {
-                data["KOPIA_REPOSITORY"] = json!(format!("s3://{bucket}"));
-                data["KOPIA_S3_BUCKET"] = json!(bucket);
-                data["KOPIA_S3_ENDPOINT"] = json!(ENDPOINT);
-                data["AWS_ACCESS_KEY_ID"] = json!("key");
-                data["AWS_SECRET_ACCESS_KEY"] = json!("secret");
-            }
-            Place::Claim(_) | Place::NfsExport(_) => {
-                data["KOPIA_REPOSITORY"] = json!(format!("filesystem:///mnt/{MOUNT}"));
-            }
+        for (key, value) in built.reach.secret {
+            data[key] = json!(value);
         }
         self.apply(&json!({
             "apiVersion": "v1",
@@ -76,12 +52,8 @@ impl Stage {
 
     /// The `moverVolumes` that a mover needs to reach a repository; none for a bucket.
     pub(super) fn mover_volumes(&self, repository: &Name) -> Option<serde_json::Value> {
-        let source = match &self.repositories.get(repository)?.on {
-            Place::Bucket(_) => return None,
-            Place::Claim(claim) => json!({"persistentVolumeClaim": {"claimName": claim.name()}}),
-            Place::NfsExport(export) => json!({"nfs": {"server": NFS_SERVER, "path": format!("/{export}")}}),
-        };
-        Some(json!([{"mountPath": MOUNT, "volumeSource": source}]))
+        let source = self.repositories.get(repository)?.reach.volume_source.as_ref()?;
+        Some(json!([{"mountPath": REPOSITORY_MOUNT, "volumeSource": source}]))
     }
 
     pub(super) fn built(&self, repository: &Name) -> Result<&Built, Failure> {
@@ -91,29 +63,17 @@ impl Stage {
     }
 
     /// The blobs of a repository as they lie.
-    fn blobs(&self, repository: &Name) -> Result<inspect::Blobs, Failure> {
-        let (storage, now) = (self.bed().storage(), self.now());
-        let blobs = match &self.built(repository)?.on {
-            Place::Bucket(bucket) => {
-                storage.bucket(ENDPOINT, bucket).map(|bucket| inspect::bucket_blobs(&bucket, ""))
-            }
-            Place::NfsExport(export) => storage
-                .export(NFS_SERVER, &format!("/{export}"))
-                .map(|export| inspect::export_blobs(&export, "", now)),
-            Place::Claim(claim) => self
-                .bed()
-                .bound_volume(claim.namespace(), claim.name())
-                .map(|volume| inspect::volume_blobs(&volume, now)),
-        };
-        blobs.ok_or_else(|| Failure::violated(format!("the place of {repository} is gone")))
+    fn blobs(&mut self, repository: &Name) -> Result<inspect::Blobs, Failure> {
+        let place = self.built(repository)?.on.clone();
+        self.bed_mut()
+            .blobs(&place)?
+            .ok_or_else(|| Failure::violated(format!("the place of {repository} is gone")))
     }
 
     /// Looks into a repository as an operator with its password would; `None` if it was never created.
     pub(super) fn contents(&mut self, repository: &Name) -> Result<Option<Contents>, Failure> {
-        let (blobs, password, now) =
-            (self.blobs(repository)?, self.built(repository)?.password.clone(), self.now());
-        let looked = self.bed().block_on(inspect::look(&blobs, &password, now));
-        let contents = looked.map_err(|error| {
+        let (blobs, password) = (self.blobs(repository)?, self.built(repository)?.password.clone());
+        let contents = self.bed().look_into(&blobs, &password).map_err(|error| {
             Failure::violated(format!("the repository {repository} cannot be opened: {error}"))
         })?;
         if let (Some(contents), Some(built)) = (&contents, self.repositories.get_mut(repository))
@@ -124,9 +84,9 @@ impl Stage {
         Ok(contents)
     }
 
-    fn verified(&self, repository: &Name) -> Result<inspect::Verified, Failure> {
-        let (blobs, password, now) = (self.blobs(repository)?, &self.built(repository)?.password, self.now());
-        let verified = self.bed().block_on(inspect::verify(&blobs, password, now));
+    fn verified(&mut self, repository: &Name) -> Result<inspect::Verified, Failure> {
+        let (blobs, password) = (self.blobs(repository)?, self.built(repository)?.password.clone());
+        let verified = self.bed().verify(&blobs, &password);
         verified
             .map_err(|error| {
                 Failure::violated(format!("the repository {repository} cannot be verified: {error}"))

@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use scenario::{Name, ObjectRef, Scenario, SubjectSpec, step::Place};
 use serde_json::Value;
 use testbed::{
-    bed::{Bed, Options, StorageClassSpec},
+    bed::{Bed, Options, Stalled, StorageClassSpec},
     record::What,
     subject::{Subject, saboteur},
+    verbs::{Reach, Verbs, wait_until},
     volume::Character,
 };
 
@@ -29,6 +30,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(6 * 3_600);
 #[derive(Clone, Debug)]
 pub(super) struct Built {
     pub on: Place,
+    pub reach: Reach,
     pub password: String,
     /// Its unique id, as first seen.
     pub unique_id: Option<String>,
@@ -36,7 +38,7 @@ pub(super) struct Built {
 
 /// A bed with what the drive remembers.
 pub struct Stage {
-    bed: Bed,
+    bed: Box<dyn Verbs>,
     scribe: Scribe,
     starts: Timestamp,
     pub(super) default_class: Option<String>,
@@ -89,7 +91,15 @@ impl Stage {
             real_time: false,
             verbose_record: !scenario.bed.quiet,
         };
-        let bed = Bed::start(options);
+        let bed = Box::new(Bed::start(options));
+        Self::on(bed, scenario, record)
+    }
+
+    /// Puts a scenario on a bed that stands already.
+    ///
+    /// # Errors
+    /// The record's file cannot be created.
+    pub fn on(bed: Box<dyn Verbs>, scenario: &Scenario, record: Option<&Path>) -> Result<Self, Failure> {
         let scribe = Scribe::follow(bed.record(), record)
             .map_err(|error| Failure::broken(format!("the record cannot be created: {error}")))?;
         if scenario.bed.quiet {
@@ -111,19 +121,33 @@ impl Stage {
     }
 
     /// The bed.
-    pub fn bed(&self) -> &Bed {
-        &self.bed
+    pub fn bed(&self) -> &dyn Verbs {
+        &*self.bed
     }
 
-    pub(super) fn bed_mut(&mut self) -> &mut Bed {
-        &mut self.bed
+    pub(super) fn bed_mut(&mut self) -> &mut dyn Verbs {
+        &mut *self.bed
+    }
+
+    pub(super) fn wait_until<T>(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        probe: impl FnMut(&dyn Verbs) -> Option<T>,
+    ) -> Result<T, Stalled> {
+        wait_until(&mut *self.bed, what, deadline, probe)
+    }
+
+    /// Lets a while pass that every bed can play.
+    pub(super) fn breathe(&mut self, by: Duration) -> Result<(), Failure> {
+        self.bed.pass(by).map_err(Failure::from)
     }
 
     pub(super) fn scribe(&self) -> &Scribe {
         &self.scribe
     }
 
-    /// The present virtual time.
+    /// The bed's present time.
     pub fn now(&self) -> Timestamp {
         self.bed.now()
     }

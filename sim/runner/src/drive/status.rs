@@ -141,7 +141,7 @@ impl Stage {
     }
 
     pub(super) fn expect_metric(&mut self, name: &str, labels: &Fields, value: &Value) -> Told {
-        let text = self.bed().metrics().text();
+        let text = self.bed().metrics()?;
         let wanted = value
             .as_f64()
             .ok_or_else(|| Failure::broken(format!("{value} is no number, so no metric has it")))?;

@@ -12,7 +12,7 @@ use super::{Failure, Stage, Told, replication::explain, stage::PATIENCE};
 
 impl Stage {
     pub(super) fn pass(&mut self, span: Span) -> Told {
-        self.bed_mut().advance(span.as_duration());
+        self.bed_mut().pass(span.as_duration())?;
         Ok(String::new())
     }
 
@@ -34,7 +34,7 @@ impl Stage {
                 "the schedule {schedule:?} has no even period: let a span of time pass instead"
             ))
         })?;
-        self.bed_mut().advance(period * count);
+        self.bed_mut().pass(period * count)?;
         Ok(format!("{}", Span((period * count).as_secs())))
     }
 
@@ -50,7 +50,7 @@ impl Stage {
         let now = self.now();
         self.moments.insert(name.to_owned(), now);
         // Status times have whole seconds: what comes next is later for everyone.
-        self.bed_mut().advance(Duration::from_secs(1));
+        self.breathe(Duration::from_secs(1))?;
         Ok(now.to_string())
     }
 
@@ -65,7 +65,7 @@ impl Stage {
             Await::Event { object, contains } => {
                 let scribe = self.scribe().clone();
                 let (object, contains) = (object.clone(), contains.clone());
-                self.bed_mut().wait_until(
+                self.wait_until(
                     &format!("an event of {object} that says {contains:?}"),
                     PATIENCE * 4,
                     move |_| scribe.ask(|book| book.has_event(&object, None, &contains)).then_some(()),
@@ -76,7 +76,7 @@ impl Stage {
                 let (object, contains) = (object.clone(), contains.clone());
                 let what = format!("a condition of {object} that says {contains:?}");
                 let wanted = object.clone();
-                let waited = self.bed_mut().wait_until(&what, PATIENCE * 4, move |bed| {
+                let waited = self.wait_until(&what, PATIENCE * 4, move |bed| {
                     let found = bed.get(&wanted.kind, wanted.name.namespace(), wanted.name.name())?;
                     explain(&found).contains(&contains).then_some(())
                 });
@@ -98,7 +98,7 @@ impl Stage {
         let missing = goal.saturating_sub(self.syncs_of(source));
         let (scribe, wanted) = (self.scribe().clone(), source.clone());
         let what = format!("{source} to synchronise {missing} times more");
-        let waited = self.bed_mut().wait_until(&what, period * (missing + 2) + PATIENCE, move |_| {
+        let waited = self.wait_until(&what, period * (missing + 2) + PATIENCE, move |_| {
             let seen = scribe.ask(|book| book.syncs_of("ReplicationSource", &wanted).len());
             (u32::try_from(seen).unwrap_or(u32::MAX) >= goal).then_some(())
         });
@@ -112,18 +112,17 @@ impl Stage {
 
     fn await_mover(&mut self, of: &Name) -> Told {
         let of = of.clone();
-        self.bed_mut()
-            .wait_until(&format!("a mover of {of} to start"), PATIENCE * 8, move |bed| {
-                super::cluster::mover_pod(bed, &of, true)
-            })
-            .map_err(Failure::from)
+        self.wait_until(&format!("a mover of {of} to start"), PATIENCE * 8, move |bed| {
+            super::cluster::mover_pod(bed, &of, true)
+        })
+        .map_err(Failure::from)
     }
 
     fn await_failure(&mut self, of: &Name) -> Told {
         let scribe = self.scribe().clone();
         let before = self.failures(of);
         let (wanted, jobs) = (of.clone(), super::cluster::job_names(of));
-        self.bed_mut().wait_until(&format!("a run of {of} to fail"), PATIENCE * 8, move |bed| {
+        self.wait_until(&format!("a run of {of} to fail"), PATIENCE * 8, move |bed| {
             let failed = scribe.ask(|book| {
                 let jobs_failed = book.failed_jobs.get(wanted.namespace()).map_or(&[][..], Vec::as_slice);
                 jobs_failed
@@ -157,20 +156,16 @@ impl Stage {
         let before = self.scribe().ask(|book| book.syncs_of("ReplicationDestination", destination).len());
         let (scribe, wanted) = (self.scribe().clone(), destination.clone());
         let waited =
-            self.bed_mut().wait_until(
-                &format!("{destination} to complete"),
-                PATIENCE,
-                move |bed| match &tag {
-                    Some(tag) => {
-                        let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
-                        (object.pointer("/status/lastManualSync")? == tag.as_str()).then_some(())
-                    }
-                    None => {
-                        let seen = scribe.ask(|book| book.syncs_of("ReplicationDestination", &wanted).len());
-                        (seen > before).then_some(())
-                    }
-                },
-            );
+            self.wait_until(&format!("{destination} to complete"), PATIENCE, move |bed| match &tag {
+                Some(tag) => {
+                    let object = bed.get("ReplicationDestination", wanted.namespace(), wanted.name())?;
+                    (object.pointer("/status/lastManualSync")? == tag.as_str()).then_some(())
+                }
+                None => {
+                    let seen = scribe.ask(|book| book.syncs_of("ReplicationDestination", &wanted).len());
+                    (seen > before).then_some(())
+                }
+            });
         waited.map_err(|stalled| {
             let seen =
                 self.must_get_kind("ReplicationDestination", destination).map(|object| explain(&object));

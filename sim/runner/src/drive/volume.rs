@@ -8,7 +8,7 @@ use scenario::{
     tree::ChangeSpec,
 };
 use serde_json::{Value, json};
-use testbed::{bed::ClaimError, inspect};
+use testbed::bed::ClaimError;
 
 use super::{Failure, Stage, Told, stage::PATIENCE};
 
@@ -88,7 +88,7 @@ impl Stage {
 
     pub(super) fn await_bound(&mut self, claim: &Name) -> Result<(), Failure> {
         let (namespace, name) = (claim.namespace().to_owned(), claim.name().to_owned());
-        self.bed_mut().wait_until(&format!("the claim {claim} to be bound"), PATIENCE, move |bed| {
+        self.wait_until(&format!("the claim {claim} to be bound"), PATIENCE, move |bed| {
             let object = bed.get("PersistentVolumeClaim", &namespace, &name)?;
             (object.pointer("/status/phase")? == "Bound").then_some(())
         })?;
@@ -96,23 +96,22 @@ impl Stage {
     }
 
     /// The medium behind a bound claim.
-    pub(super) fn medium(&self, claim: &Name) -> Result<testbed::volume::Volume, Failure> {
-        self.bed()
-            .bound_volume(claim.namespace(), claim.name())
+    pub(super) fn medium(&mut self, claim: &Name) -> Result<testbed::volume::Volume, Failure> {
+        self.bed_mut()
+            .read_claim(claim.namespace(), claim.name())?
             .ok_or_else(|| Failure::violated(format!("the claim {claim} has no volume behind it")))
     }
 
     pub(super) fn change_volume(&mut self, volume: &Name, by: &ChangeSpec) -> Told {
         let entry = self.bed_mut().change_claim(volume.namespace(), volume.name(), by).map_err(cannot)?;
         // What is done next is later than the change, for everyone.
-        self.bed_mut().advance(Duration::from_millis(1));
+        self.breathe(Duration::from_millis(1))?;
         Ok(format!("{} files, {} bytes", entry.files(), entry.bytes()))
     }
 
     pub(super) fn write_file(&mut self, volume: &Name, path: &str, text: &str) -> Told {
-        let edit = |medium: &testbed::volume::Volume| inspect::write_file(medium, path, text.as_bytes());
-        self.bed_mut().edit_claim(volume.namespace(), volume.name(), "write", edit).map_err(cannot)?;
-        self.bed_mut().advance(Duration::from_millis(1));
+        self.bed_mut().write_claim(volume.namespace(), volume.name(), path, text).map_err(cannot)?;
+        self.breathe(Duration::from_millis(1))?;
         Ok(String::new())
     }
 }
