@@ -91,6 +91,17 @@ impl Kubectl {
         &self.verb
     }
 
+    /// What the line does, done in another namespace, with these manifests if it applies some; the written
+    /// line stays as it is.
+    #[must_use]
+    pub fn within(&self, namespace: String, manifests: Option<String>) -> Self {
+        let verb = match manifests {
+            Some(manifests) => Verb::Apply { manifests },
+            None => self.verb.clone(),
+        };
+        Self { line: self.line.clone(), namespace: Some(namespace), verb }
+    }
+
     /// The namespace that the line names.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()

@@ -8,6 +8,7 @@
 pub mod expect;
 pub mod fields;
 pub mod kubectl;
+pub mod moved;
 pub mod name;
 pub mod phrase;
 pub mod quantity;

@@ -30,6 +30,12 @@ impl Name {
         &self.name
     }
 
+    /// The same name in another namespace.
+    #[must_use]
+    pub fn within(&self, namespace: impl Into<String>) -> Self {
+        Self { namespace: Some(namespace.into()), name: self.name.clone() }
+    }
+
     /// Another name in the same namespace.
     #[must_use]
     pub fn sibling(&self, name: impl Into<String>) -> Self {

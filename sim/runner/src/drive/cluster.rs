@@ -6,6 +6,7 @@ use scenario::{
     Name, ObjectRef,
     fields::{Fields, look},
     kubectl::{Kubectl, Verb},
+    moved::is_cluster_scoped,
 };
 use serde_json::{Value, json};
 use testbed::verbs::Verbs;
@@ -245,21 +246,6 @@ pub(super) fn mover_pod(bed: &dyn Verbs, of: &Name, running: bool) -> Option<Str
         pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default().to_owned()
     });
     pods.last()?.pointer("/metadata/name")?.as_str().map(str::to_owned)
-}
-
-fn is_cluster_scoped(kind: &str) -> bool {
-    matches!(
-        kind,
-        "Namespace"
-            | "Node"
-            | "PersistentVolume"
-            | "StorageClass"
-            | "VolumeSnapshotClass"
-            | "VolumeSnapshotContent"
-            | "CustomResourceDefinition"
-            | "CSIDriver"
-            | "VolumePopulator"
-    )
 }
 
 /// The kind that a resource on a command line means.
