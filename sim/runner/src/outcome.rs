@@ -24,6 +24,9 @@ pub struct Outcome {
     pub file: String,
     /// The seed it was played with.
     pub seed: u64,
+    /// The bed that it was played on.
+    #[serde(default = "embedded")]
+    pub bed: String,
     /// Who was put to the test.
     pub subject: String,
     /// The verdict.
@@ -52,6 +55,10 @@ pub struct Outcome {
     pub timeline: Timeline,
 }
 
+fn embedded() -> String {
+    "embedded".to_owned()
+}
+
 impl Outcome {
     /// Virtual time in seconds.
     pub fn virtual_seconds(&self) -> u64 {
@@ -60,7 +67,8 @@ impl Outcome {
 
     /// The command that plays it again.
     pub fn replay(&self) -> String {
-        format!("firedrill run {} --filter '{}' --seed {}", self.file, self.scenario, self.seed)
+        let bed = if self.bed == embedded() { String::new() } else { format!(" --bed {}", self.bed) };
+        format!("firedrill run {} --filter '{}' --seed {}{bed}", self.file, self.scenario, self.seed)
     }
 }
 

@@ -6,7 +6,7 @@
 //! does not end, is a broken harness: that is a verdict, not an abort.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, BufRead as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -21,7 +21,7 @@ use std::{
 use scenario::{Scenario, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::{input::Found, outcome::Outcome, timeline::Timeline};
+use crate::{drive::On, input::Found, outcome::Outcome, timeline::Timeline};
 
 /// What a child is told on its standard input.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Order {
     pub scenario: Scenario,
     /// Where to write the record.
     pub record: Option<PathBuf>,
+    /// Where to play it.
+    #[serde(default)]
+    pub on: On,
 }
 
 /// What the person who waits is told.
@@ -39,6 +42,8 @@ pub struct Order {
 pub enum Progress<'a> {
     /// A scenario begins.
     Begins(&'a str),
+    /// A scenario tells what it waits for.
+    Waits(&'a str, &'a str),
     /// A scenario has ended.
     Ended(&'a Outcome),
 }
@@ -54,6 +59,8 @@ pub struct Pool {
     pub limit: Duration,
     /// Where records go.
     pub records: PathBuf,
+    /// Where scenarios are played.
+    pub on: On,
 }
 
 impl Pool {
@@ -61,6 +68,7 @@ impl Pool {
     pub fn play(&self, found: &[Found], mut watch: impl FnMut(Progress<'_>)) -> Vec<Outcome> {
         enum Said {
             Begins(usize),
+            Waits(usize, String),
             Ended(Box<Outcome>),
         }
         let next = AtomicUsize::new(0);
@@ -74,7 +82,8 @@ impl Pool {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(one) = found.get(at) else { break };
                         let _ = tell.send(Said::Begins(at));
-                        let outcome = self.play_one(at, one);
+                        let waits = |words: String| drop(tell.send(Said::Waits(at, words)));
+                        let outcome = self.play_one(at, one, &waits);
                         outcomes.lock().expect("no worker panics with the list")[at] = Some(outcome.clone());
                         let _ = tell.send(Said::Ended(Box::new(outcome)));
                     }
@@ -84,6 +93,7 @@ impl Pool {
             for said in hear {
                 match said {
                     Said::Begins(at) => watch(Progress::Begins(&found[at].scenario.name)),
+                    Said::Waits(at, words) => watch(Progress::Waits(&found[at].scenario.name, &words)),
                     Said::Ended(outcome) => watch(Progress::Ended(&outcome)),
                 }
             }
@@ -101,19 +111,22 @@ impl Pool {
         clippy::disallowed_methods,
         reason = "real time is told beside virtual time, and never stands in a record"
     )]
-    fn play_one(&self, at: usize, found: &Found) -> Outcome {
+    fn play_one(&self, at: usize, found: &Found, waits: &(dyn Fn(String) + Sync)) -> Outcome {
         let begins = Instant::now();
         let order = Order {
             file: found.file.clone(),
             scenario: found.scenario.clone(),
             record: Some(self.record_of(at)),
+            on: self.on.nth(at),
         };
-        let mut outcome = self.ask_child(&order).unwrap_or_else(|reason| broken(found, reason));
+        let mut outcome = self.ask_child(&order, waits).unwrap_or_else(|reason| {
+            Outcome { bed: self.on.name().to_owned(), ..broken(found, reason) }
+        });
         outcome.real_ms = u64::try_from(begins.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome
     }
 
-    fn ask_child(&self, order: &Order) -> Result<Outcome, String> {
+    fn ask_child(&self, order: &Order, waits: &(dyn Fn(String) + Sync)) -> Result<Outcome, String> {
         let order = serde_json::to_vec(order).expect("an order is plain data");
         let mut child = Command::new(&self.program)
             .arg("play")
@@ -124,18 +137,24 @@ impl Pool {
             .map_err(|error| format!("the child process did not start: {error}"))?;
         let mut stdin = child.stdin.take().expect("it is piped");
         let mut stdout = child.stdout.take().expect("it is piped");
-        let mut stderr = child.stderr.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("it is piped");
         thread::scope(|scope| {
             scope.spawn(move || stdin.write_all(&order));
             let answer = scope.spawn(move || read_all(&mut stdout));
-            let words = scope.spawn(move || read_all(&mut stderr));
+            let words = scope.spawn(move || {
+                let mut words = Vec::new();
+                for line in io::BufReader::new(stderr).lines().map_while(Result::ok) {
+                    waits(line.clone());
+                    words.push(line);
+                }
+                words
+            });
             let ended = self.wait(&mut child);
             let answer = answer.join().unwrap_or_default();
             let words = words.join().unwrap_or_default();
             let status = ended?;
             serde_json::from_slice(&answer).map_err(|_| {
-                let words = String::from_utf8_lossy(&words);
-                let words: Vec<_> = words.lines().filter(|line| !line.trim().is_empty()).take(12).collect();
+                let words: Vec<_> = words.into_iter().filter(|line| !line.trim().is_empty()).take(12).collect();
                 format!("the child process ended ({status}) without an outcome\n{}", words.join("\n"))
             })
         })
@@ -184,6 +203,7 @@ pub fn broken(found: &Found, reason: String) -> Outcome {
         id: scenario.id.clone(),
         file: found.file.display().to_string(),
         seed: scenario.seed,
+        bed: On::Embedded.name().to_owned(),
         subject: String::new(),
         verdict: Verdict::Broken,
         reason,

@@ -75,6 +75,9 @@ pub trait Verbs {
     /// Takes over into the record what happened outside of the cluster: firings of faults, mostly.
     fn catch_up(&mut self);
 
+    /// Removes what the scenario made, where the bed outlives it; tells what stays nevertheless.
+    fn clear(&mut self) -> Vec<String>;
+
     /// Lets time pass.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ Feature: doctor
 #[expect(clippy::disallowed_methods, reason = "tells how long the probe really took")]
 fn bed() -> Finding {
     let scenario = feature::read(Path::new("doctor.feature"), PROBE).expect("a test reads it").remove(0);
-    let order = Order { file: "doctor.feature".into(), scenario, record: None };
+    let order = Order { file: "doctor.feature".into(), scenario, record: None, on: crate::drive::On::Embedded };
     let begins = Instant::now();
     let outcome = super::play::guarded(&order);
     let works = outcome.verdict == Verdict::Passed;

@@ -41,7 +41,8 @@ pub fn guarded(order: &Order) -> crate::outcome::Outcome {
         }
     }));
     let played = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        drive::play(&order.scenario, &order.file.display().to_string(), order.record.as_deref())
+        let file = order.file.display().to_string();
+        drive::play_on(&order.on, &order.scenario, &file, order.record.as_deref())
     }));
     let _ = panic::take_hook();
     played.unwrap_or_else(|_| {

@@ -10,6 +10,7 @@ mod cluster;
 mod data;
 mod fault;
 mod maintenance;
+mod on;
 mod replication;
 mod repository;
 mod stage;
@@ -17,18 +18,22 @@ mod status;
 mod time;
 mod volume;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 use scenario::{Act, Build, Expect, Scenario, Step, Verdict, phrase};
 use testbed::{record::What, verbs::Trouble};
 
+pub use on::{On, VIRTUAL_TIME};
 pub use stage::{Stage, classes};
 
 use crate::outcome::{FaultOutcome, Outcome, StepOutcome};
 
 /// When a bed starts if its scenario does not say: midnight, a Thursday.
 pub const EPOCH: Timestamp = Timestamp::constant(1_767_225_600, 0);
+
+/// How long a bed that settles is left alone between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Why a step did not go well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,18 +84,29 @@ pub type Told = Result<String, Failure>;
 
 /// Plays a scenario on a fresh bed, writing its record to a file if one is named.
 pub fn play(scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
-    let mut stage = match Stage::set(scenario, record) {
-        Ok(stage) => stage,
+    play_on(&On::Embedded, scenario, file, record)
+}
+
+/// Plays a scenario where it is told to.
+pub fn play_on(on: &On, scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
+    let (mut stage, played) = match on.set(scenario, record) {
+        Ok(set) => set,
         Err(failure) => {
             let found = crate::input::Found { file: file.into(), scenario: scenario.clone() };
-            return Outcome { verdict: failure.verdict, ..crate::pool::broken(&found, failure.reason) };
+            let verdict = failure.verdict;
+            return Outcome {
+                verdict,
+                bed: on.name().to_owned(),
+                ..crate::pool::broken(&found, failure.reason)
+            };
         }
     };
     let mut steps = Vec::new();
     let mut failure: Option<Failure> = None;
     let mut caught_by = "";
-    for step in &scenario.steps {
-        let text = phrase::title(step);
+    // What is told are the scenario's own words, whatever its namespaces are called there.
+    for (step, words) in played.steps.iter().zip(&scenario.steps) {
+        let text = phrase::title(words);
         let at = stage.now();
         if failure.is_some() {
             let (detail, evidence) = (String::new(), Vec::new());
@@ -113,6 +129,7 @@ pub fn play(scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
         };
         steps.push(StepOutcome { text, passed, at, detail, evidence, evidence_more });
     }
+    stage.catch_up();
     let faults = stage.firings();
     if failure.is_none()
         && let Some(silent) = faults.iter().find(|fault| fault.fired == 0)
@@ -122,9 +139,19 @@ pub fn play(scenario: &Scenario, file: &str, record: Option<&Path>) -> Outcome {
             silent.name
         )));
     }
+    if on.clears() {
+        let left = stage.clear();
+        if failure.is_none() && !left.is_empty() {
+            failure = Some(Failure::violated(format!(
+                "everything was deleted, and this stays in the cluster: {}",
+                left.join("; ")
+            )));
+        }
+    }
     let (verdict, reason) = judge(scenario, failure, caught_by);
     stage.verdict(verdict, &reason);
-    finish(scenario, file, stage, steps, faults, verdict, reason)
+    let outcome = finish(scenario, file, stage, steps, faults, verdict, reason);
+    Outcome { bed: on.name().to_owned(), ..outcome }
 }
 
 /// What the scenario comes to: of a broken subject, that it was caught as its proof demands.
@@ -179,6 +206,7 @@ fn finish(
         id: scenario.id.clone(),
         file: file.to_owned(),
         seed: scenario.seed,
+        bed: On::Embedded.name().to_owned(),
         subject: stage::subject(&scenario.bed.subject).to_string(),
         verdict,
         reason,
@@ -207,7 +235,7 @@ impl Stage {
             Step::Given(build) => self.build(build),
             Step::When(act) => self.act(act),
             Step::Then(expect) => {
-                let told = self.look(expect);
+                let told = self.look_patiently(expect);
                 let outcome = told.as_ref().err().map_or(Verdict::Passed, |failure| failure.verdict);
                 let reason = told.as_ref().map_or_else(|failure| failure.reason.clone(), Clone::clone);
                 let verdict =
@@ -255,6 +283,20 @@ impl Stage {
             Act::Drain(namespace) => self.drain(namespace),
             Act::RestartCsi(driver) => self.restart_csi(driver),
             Act::Run { line, .. } => self.run_kubectl(line),
+        }
+    }
+
+    /// Looks until what is expected is there, or the bed has had its time to settle: on a real cluster a
+    /// change is seen by everybody only after a while. A restore that came out wrong is not tried again.
+    fn look_patiently(&mut self, expect: &Expect) -> Told {
+        let until = self.now() + self.bed().settling();
+        loop {
+            let told = self.look(expect);
+            let is_final = told.as_ref().err().is_none_or(|failure| failure.verdict != Verdict::Violated);
+            if is_final || oracle(expect) == "restored-tree" || self.now() >= until {
+                return told;
+            }
+            self.breathe(LOOK_AGAIN)?;
         }
     }
 

@@ -162,6 +162,16 @@ impl Stage {
         self.scribe.take_evidence()
     }
 
+    /// Takes what happened outside of the cluster into the record.
+    pub fn catch_up(&mut self) {
+        self.bed.catch_up();
+    }
+
+    /// Removes what the scenario made, where the bed outlives it; tells what stays nevertheless.
+    pub fn clear(&mut self) -> Vec<String> {
+        self.bed.clear()
+    }
+
     /// How often each armed fault fired.
     pub fn firings(&self) -> Vec<FaultOutcome> {
         let fired = |name: &str| self.scribe.ask(|book| book.fired.get(name).copied().unwrap_or(0));

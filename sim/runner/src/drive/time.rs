@@ -5,10 +5,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use scenario::{Name, quantity::Span, step::Await};
-use serde_json::Value;
+use scenario::{Name, ObjectRef, quantity::Span, step::Await};
+use serde_json::{Value, json};
 
 use super::{Failure, Stage, Told, replication::explain, stage::PATIENCE};
+
+/// The longest period whose next run is waited for on a bed in real time.
+const PERIOD_MAX: Duration = Duration::from_secs(60);
 
 impl Stage {
     pub(super) fn pass(&mut self, span: Span) -> Told {
@@ -96,6 +99,12 @@ impl Stage {
         let schedule = object.pointer("/spec/trigger/schedule").and_then(Value::as_str).unwrap_or_default();
         let period = period_of(schedule).unwrap_or(Duration::ZERO);
         let missing = goal.saturating_sub(self.syncs_of(source));
+        let is_far_away = !schedule.is_empty() && (period.is_zero() || period > PERIOD_MAX);
+        if is_far_away && !self.bed().is_virtual() {
+            self.sync_by_hand(source, goal)?;
+            self.note_repositories()?;
+            return Ok("by hand, because the schedule is far away".to_owned());
+        }
         let (scribe, wanted) = (self.scribe().clone(), source.clone());
         let what = format!("{source} to synchronise {missing} times more");
         let waited = self.wait_until(&what, period * (missing + 2) + PATIENCE, move |_| {
@@ -108,6 +117,35 @@ impl Stage {
         })?;
         self.note_repositories()?;
         Ok(String::new())
+    }
+
+    /// Where nobody waits for a cron schedule: the first sync comes by itself, each further one by a tag that
+    /// is put into the trigger and taken out again, as a user does who wants a backup now.
+    fn sync_by_hand(&mut self, source: &Name, goal: u32) -> Result<(), Failure> {
+        while self.syncs_of(source) < goal {
+            let seen = self.syncs_of(source);
+            let object = self.must_get_kind("ReplicationSource", source)?;
+            let before = object.pointer("/spec/trigger/manual").cloned().unwrap_or(Value::Null);
+            let of = ObjectRef::new("ReplicationSource", source.clone());
+            if seen > 0 {
+                let tag = format!("firedrill-{}", seen + 1);
+                self.patch(&of, &json!({"spec": {"trigger": {"manual": tag}}}))?;
+            }
+            let (scribe, wanted) = (self.scribe().clone(), source.clone());
+            let what = format!("{source} to synchronise for the {}. time", seen + 1);
+            let waited = self.wait_until(&what, PATIENCE, move |_| {
+                let now = scribe.ask(|book| book.syncs_of("ReplicationSource", &wanted).len());
+                (now > seen as usize).then_some(())
+            });
+            waited.map_err(|stalled| {
+                let seen = self.must_get_kind("ReplicationSource", source).map(|object| explain(&object));
+                Failure::stalled(format!("{stalled}; {}", seen.unwrap_or_else(|failure| failure.reason)))
+            })?;
+            if seen > 0 {
+                self.patch(&of, &json!({"spec": {"trigger": {"manual": before}}}))?;
+            }
+        }
+        Ok(())
     }
 
     fn await_mover(&mut self, of: &Name) -> Told {

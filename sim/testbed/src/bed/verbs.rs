@@ -39,6 +39,9 @@ impl Verbs for Bed {
         Duration::ZERO
     }
     fn catch_up(&mut self) {}
+    fn clear(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 
     fn pass(&mut self, by: Duration) -> Result<(), Trouble> {
         self.advance(by);

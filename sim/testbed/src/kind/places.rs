@@ -1,0 +1,157 @@
+//! Places of repositories: buckets of the store beside the cluster, exports of the NFS server, claims.
+//!
+//! Names are the scenario's own with its prefix in front, so that scenarios side by side do not meet. Blobs
+//! are read past every fault that a mover meets: the bucket through its published port, the export in the
+//! server's own container, the claim through a hand. The object store's own word for an object's time is
+//! kept; files have none that counts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use engine::blob::s3::{self, Patience, Transport};
+use object_store::{
+    ClientOptions,
+    aws::AmazonS3Builder,
+    client::{HttpConnector as _, HttpRequest, HttpRequestBody},
+    path::Path,
+    signer::Signer as _,
+};
+use scenario::step::Place;
+use serde_json::json;
+
+use super::{Bed, api::chain, coordinates::ObjectStore, trees};
+use crate::{
+    inspect::{self, Blobs},
+    verbs::{Reach, Trouble},
+    volume::Character,
+};
+
+/// The region that a store without regions calls itself.
+const REGION: &str = "us-east-1";
+/// How long a signed request stays good.
+const SIGNED: Duration = Duration::from_secs(60);
+
+impl Bed {
+    pub(super) fn place(&mut self, place: &Place) -> Result<Reach, Trouble> {
+        match place {
+            Place::Bucket(bucket) => {
+                let store = self.store()?;
+                let bucket = self.private(bucket);
+                let made = self.runtime.block_on(make_bucket(&store, &bucket));
+                made.map_err(|why| Trouble::Broken(format!("the bucket {bucket} cannot be made: {why}")))?;
+                let secret = vec![
+                    ("KOPIA_REPOSITORY", format!("s3://{bucket}")),
+                    ("KOPIA_S3_BUCKET", bucket),
+                    ("KOPIA_S3_ENDPOINT", store.inside),
+                    ("KOPIA_S3_DISABLE_TLS", "true".to_owned()),
+                    ("AWS_ACCESS_KEY_ID", store.access_key),
+                    ("AWS_SECRET_ACCESS_KEY", store.secret_key),
+                ];
+                Ok(Reach { secret, volume_source: None })
+            }
+            Place::NfsExport(export) => {
+                let nas = self.nas()?;
+                let export = self.private(export);
+                self.make_export(&nas, &export)?;
+                Ok(Reach::mounted(json!({"nfs": {"server": nas.server, "path": format!("/{export}")}})))
+            }
+            Place::Claim(claim) => {
+                Ok(Reach::mounted(json!({"persistentVolumeClaim": {"claimName": claim.name()}})))
+            }
+        }
+    }
+
+    pub(super) fn blobs_of(&mut self, place: &Place) -> Result<Option<Blobs>, Trouble> {
+        let now = self.clock.now();
+        match place {
+            Place::Bucket(bucket) => {
+                let store = self.store()?;
+                let bucket = self.private(bucket);
+                let read = self.runtime.block_on(read_bucket(&store, &bucket));
+                read.map(Some)
+                    .map_err(|why| Trouble::Broken(format!("the bucket {bucket} cannot be read: {why}")))
+            }
+            Place::NfsExport(export) => {
+                let nas = self.nas()?;
+                let export = self.private(export);
+                let stream = self.read_export(&nas, &export)?;
+                let volume = trees::unpack(&stream, &export, Character::Nfs, self.clock.as_function())
+                    .map_err(|error| Trouble::Broken(format!("the export {export} was not read whole: {error}")))?;
+                Ok(Some(inspect::volume_blobs(&volume, now)))
+            }
+            Place::Claim(claim) => {
+                let Some(_) = self.mirror.get("PersistentVolumeClaim", claim.namespace(), claim.name()) else {
+                    return Ok(None);
+                };
+                let volume = self.read(claim.namespace(), claim.name())?;
+                Ok(Some(inspect::volume_blobs(&volume, now)))
+            }
+        }
+    }
+
+    /// A name that no other scenario of the cluster has.
+    fn private(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn store(&self) -> Result<ObjectStore, Trouble> {
+        self.at.store.clone().ok_or_else(|| {
+            Trouble::Unsupported("this cluster was prepared without an object store for repositories".to_owned())
+        })
+    }
+}
+
+async fn make_bucket(store: &ObjectStore, bucket: &str) -> Result<(), String> {
+    let transport = Transport::new(None, Patience::default())?;
+    let client = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(REGION)
+        .with_access_key_id(&store.access_key)
+        .with_secret_access_key(&store.secret_key)
+        .with_virtual_hosted_style_request(false)
+        .with_endpoint(format!("http://{}", store.outside))
+        .with_allow_http(true)
+        .with_http_connector(transport.clone())
+        .build()
+        .map_err(|error| chain(&error))?;
+    // The client makes no buckets, but it signs: a PUT of nothing at all is what makes one.
+    let url = client.signed_url(http::Method::PUT, &Path::default(), SIGNED).await;
+    let url = url.map_err(|error| chain(&error))?;
+    let mut request = HttpRequest::new(HttpRequestBody::empty());
+    *request.method_mut() = http::Method::PUT;
+    *request.uri_mut() = url.as_str().parse().map_err(|error| format!("{url}: {error}"))?;
+    let http = transport.connect(&ClientOptions::new().with_allow_http(true)).map_err(|error| chain(&error))?;
+    let answer = http.execute(request).await.map_err(|error| chain(&error))?;
+    // 409: it is there already, and ours.
+    if answer.status().is_success() || answer.status() == http::StatusCode::CONFLICT {
+        return Ok(());
+    }
+    Err(format!("the store answered {}", answer.status()))
+}
+
+async fn read_bucket(store: &ObjectStore, bucket: &str) -> Result<Blobs, String> {
+    let options = s3::Options {
+        endpoint: store.outside.clone(),
+        bucket: bucket.to_owned(),
+        prefix: String::new(),
+        region: REGION.to_owned(),
+        disable_tls: true,
+        root_ca_pem: None,
+        access_key: store.access_key.clone(),
+        secret_key: store.secret_key.clone(),
+        session_token: String::new(),
+        patience: Patience::default(),
+    };
+    let opened = s3::open(&options).map_err(|error| chain(&error))?;
+    let mut blobs = BTreeMap::new();
+    for entry in opened.list("").await.map_err(|error| chain(&error))? {
+        match opened.get(&entry.id, None).await {
+            Ok(bytes) => {
+                blobs.insert(entry.id, (bytes, entry.modified));
+            }
+            // Maintenance may remove a blob between the listing and the look.
+            Err(error) if error.kind == engine::store::ErrorKind::NotFound => {}
+            Err(error) => return Err(chain(&error)),
+        }
+    }
+    Ok(blobs)
+}
