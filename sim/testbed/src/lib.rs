@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod clock;
 pub mod cost;
 pub mod inspect;
+pub mod kind;
 pub mod ledger;
 pub mod nfs;
 pub mod oracle;

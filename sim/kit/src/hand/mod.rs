@@ -1,4 +1,5 @@
-//! A hand in a pod: `hand write DIR < stream` plants a tree, `hand read DIR > stream` sends one.
+//! A hand in a pod: `hand write DIR < stream` plants a tree, `hand read DIR > stream` sends one; `hand wait`
+//! keeps the pod until then.
 //!
 //! `write` takes a stream of [`crate::tree_stream`], plants it, syncs the file system and prints one line of
 //! JSON about what it did; an error of the final sync is an error of the program. `read` sends the whole tree;
@@ -32,6 +33,16 @@ enum Action {
     Write(Write),
     /// Sends a tree to standard output
     Read(Read),
+    /// Makes a directory, with those above it; one that is there is fine
+    Make(Make),
+    /// Does nothing until it is killed: what a pod runs whose hand is used from outside
+    Wait,
+}
+
+#[derive(clap::Args, Debug)]
+struct Make {
+    /// The directory
+    directory: PathBuf,
 }
 
 #[derive(clap::Args, Debug)]
@@ -82,6 +93,11 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
             let summary = read(&directory, io::stdout().lock(), args.uncached)?;
             eprintln!("{}", serde_json::to_string(&summary)?);
         }
+        Action::Make(args) => std::fs::create_dir_all(&args.directory)
+            .map_err(|error| anyhow::anyhow!("cannot make {}: {error}", args.directory.display()))?,
+        Action::Wait => loop {
+            std::thread::park();
+        },
     }
     Ok(ExitCode::SUCCESS)
 }
