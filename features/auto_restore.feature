@@ -19,7 +19,7 @@ Feature: Auto-restore
     And a replication source "app" for "old" into "main" on tag "one"
     When "app" synchronises once more
     And a claim "new" that "app-dst" fills is created
-    And 5 minutes pass
+    And 20 seconds pass
     And a replication destination "app-dst" from "main" of "app" on tag "restore-once" is created
     And the claim "new" is bound
     Then the claim "new" holds what "old" held at the last sync

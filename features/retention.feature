@@ -1,7 +1,7 @@
 Feature: Retention
   What the policy keeps stays; what it does not keep goes; the newest is never lost.
 
-  @K12
+  @K12 @virtual-time
   Scenario: Only as many daily snapshots remain as the policy keeps
     Given a volume "app-data" holding 5 files and 64 KiB from seed 7
     And a repository "main"
@@ -17,7 +17,7 @@ Feature: Retention
     And the repository holds at least 7 snapshots of "nightly"
     And the newest snapshot of "nightly" restores to what "app-data" held
 
-  @quiet @long @K28
+  @quiet @long @K28 @virtual-time
   Scenario: After a year of nights with maintenance the newest snapshot restores
     Given a volume "app-data" holding 5 files and 64 KiB from seed 7
     And a repository "main"

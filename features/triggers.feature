@@ -5,7 +5,7 @@ Feature: Triggers
     Given a volume "app-data" holding 5 files and 64 KiB from seed 7
     And a repository "main"
 
-  @K01
+  @K01 @virtual-time
   Scenario: A schedule runs once at creation and then by the clock
     Given a replication source "hourly" for "app-data" into "main" at "0 * * * *"
     When 90 minutes pass
@@ -17,17 +17,17 @@ Feature: Triggers
   Scenario: A manual tag runs once, and again only when it is new
     Given a replication source "manual" for "app-data" into "main" on tag "one"
     When "manual" synchronises once more
-    And 24 hours pass
+    And 30 seconds pass
     Then "manual" has synchronised once
     When the ReplicationSource "manual" is triggered with "one"
-    And 24 hours pass
+    And 30 seconds pass
     Then "manual" has synchronised once
     When the ReplicationSource "manual" is triggered with "two"
     And "manual" synchronises once more
     Then "manual" has synchronised twice
     And each sync of "manual" left exactly one snapshot
 
-  @K03
+  @K03 @virtual-time
   Scenario: A manual tag suspends the schedule until it is taken away
     Given a replication source "both" for "app-data" into "main" at "0 * * * *"
       | trigger.manual | hold |

@@ -1,6 +1,7 @@
 Feature: Maintenance whose owner is gone
   A repository is collected by one owner; when that owner is a pod long gone, backups go on and nothing is ever collected.
 
+  @virtual-time
   Scenario: A foreign owner is named, and gives way only when the operator says so
     Given a volume "app-data" holding 20 files and 512 KiB from seed 24
     And a repository "main"

@@ -7,6 +7,7 @@ Feature: A NAS that fails
     And a replication source "app" for "app-data" into "main" at "0 * * * *"
     When "app" synchronises once more
 
+  @virtual-time
   Scenario: A NAS that does not answer makes backups wait, and they finish when it is back
     When the fault "nfs-hard-mount-hang" begins
     And 3 hours pass
@@ -20,8 +21,8 @@ Feature: A NAS that fails
 
   Scenario: A NAS that shows an empty export gets no second repository
     When the fault "nfs-wrong-export" begins
+    And the ReplicationSource "app" is triggered with "now"
     And a condition of the ReplicationSource "app" says "refused to create another repository"
-    And 2 hours pass
     Then "app" has synchronised once
     When the fault "nfs-wrong-export" ends
     And "app" synchronises once more
@@ -31,6 +32,7 @@ Feature: A NAS that fails
   Scenario: A full NAS leaves the older backups whole
     When the fault "nfs-no-space" begins
     And the workload changes 5, adds 5 and removes 5 files of "app-data" from seed 26
+    And the ReplicationSource "app" is triggered with "now"
     And a condition of the ReplicationSource "app" says "attempts of the mover failed"
     Then the repository "main" verifies
     When the fault "nfs-no-space" ends

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scenario::{Scenario, Verdict};
+use scenario::{Act, Scenario, Step, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::{drive::On, input::Found, outcome::Outcome, timeline::Timeline};
@@ -71,33 +71,39 @@ impl Pool {
             Waits(usize, String),
             Ended(Box<Outcome>),
         }
-        let next = AtomicUsize::new(0);
         let outcomes = Mutex::new(vec![None; found.len()]);
-        let (tell, hear) = mpsc::channel();
-        thread::scope(|scope| {
-            for _ in 0..self.jobs.clamp(1, found.len().max(1)) {
-                let (tell, next, outcomes) = (tell.clone(), &next, &outcomes);
-                scope.spawn(move || {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(one) = found.get(at) else { break };
-                        let _ = tell.send(Said::Begins(at));
-                        let waits = |words: String| drop(tell.send(Said::Waits(at, words)));
-                        let outcome = self.play_one(at, one, &waits);
-                        outcomes.lock().expect("no worker panics with the list")[at] = Some(outcome.clone());
-                        let _ = tell.send(Said::Ended(Box::new(outcome)));
-                    }
-                });
-            }
-            drop(tell);
-            for said in hear {
-                match said {
-                    Said::Begins(at) => watch(Progress::Begins(&found[at].scenario.name)),
-                    Said::Waits(at, words) => watch(Progress::Waits(&found[at].scenario.name, &words)),
-                    Said::Ended(outcome) => watch(Progress::Ended(&outcome)),
+        // On a bed that they share, whoever disturbs the others plays alone, after them.
+        let (alone, together): (Vec<_>, Vec<_>) =
+            (0..found.len()).partition(|at| self.on.is_shared() && disturbs(&found[*at].scenario));
+        for (places, jobs) in [(together, self.jobs), (alone, 1)] {
+            let next = AtomicUsize::new(0);
+            let (tell, hear) = mpsc::channel();
+            thread::scope(|scope| {
+                for _ in 0..jobs.clamp(1, places.len().max(1)) {
+                    let (tell, next, outcomes, places) = (tell.clone(), &next, &outcomes, &places);
+                    scope.spawn(move || {
+                        loop {
+                            let nth = next.fetch_add(1, Ordering::Relaxed);
+                            let Some(at) = places.get(nth).copied() else { break };
+                            let _ = tell.send(Said::Begins(at));
+                            let waits = |words: String| drop(tell.send(Said::Waits(at, words)));
+                            let outcome = self.play_one(at, &found[at], &waits);
+                            outcomes.lock().expect("no worker panics with the list")[at] =
+                                Some(outcome.clone());
+                            let _ = tell.send(Said::Ended(Box::new(outcome)));
+                        }
+                    });
                 }
-            }
-        });
+                drop(tell);
+                for said in hear {
+                    match said {
+                        Said::Begins(at) => watch(Progress::Begins(&found[at].scenario.name)),
+                        Said::Waits(at, words) => watch(Progress::Waits(&found[at].scenario.name, &words)),
+                        Said::Ended(outcome) => watch(Progress::Ended(&outcome)),
+                    }
+                }
+            });
+        }
         let outcomes = outcomes.into_inner().expect("all workers have ended");
         outcomes.into_iter().map(|outcome| outcome.expect("each scenario was played")).collect()
     }
@@ -184,6 +190,19 @@ impl Pool {
             pause = (pause * 2).min(Duration::from_millis(20));
         }
     }
+}
+
+/// Whether a scenario does something to what it shares with others: faults, drivers, the controller.
+fn disturbs(scenario: &Scenario) -> bool {
+    scenario.faults().next().is_some()
+        || scenario.steps.iter().any(|step| {
+            matches!(
+                step,
+                Step::When(
+                    Act::StopController | Act::RestartController | Act::RestartCsi(_) | Act::Run { .. }
+                )
+            )
+        })
 }
 
 fn read_all(from: &mut impl io::Read) -> Vec<u8> {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use scenario::Verdict;
+use testbed::kind::ground::{self, Options};
 
 use crate::{feature, pool::Order};
 
@@ -34,7 +35,7 @@ struct Finding {
 
 /// Tries everything.
 pub fn command(args: &Args) -> anyhow::Result<u8> {
-    let findings = [bed(), docker(), kopia(), restic(), fuse(), kubectl(), kustomize()];
+    let findings = [bed(), docker(), kind(), kopia(), restic(), fuse(), kubectl(), kustomize()];
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
@@ -98,6 +99,16 @@ fn docker() -> Finding {
         tried,
         "the kind tier",
         "install Docker (or Podman with its docker command) and start its daemon",
+    )
+}
+
+fn kind() -> Finding {
+    let tried = Options::here().and_then(|options| ground::check(&options)).map_err(|error| error.to_string());
+    finding(
+        "kind",
+        tried.map(|()| "engine, images, programs and helm are there".to_owned()),
+        "`firedrill run --bed kind`",
+        "what is missing is said above; `firedrill images build` makes the images",
     )
 }
 

@@ -151,7 +151,7 @@ pub fn reproduce(args: &ReproduceArgs) -> anyhow::Result<u8> {
         .out
         .clone()
         .unwrap_or_else(|| Path::new("target/firedrill").join(format!("reproduce-{}", args.id)));
-    let played = run::play(&found, None, Duration::from_secs(300), &out)?;
+    let played = run::play(&found, crate::drive::On::Embedded, None, Duration::from_secs(300), &out)?;
     for (at, (outcome, one)) in played.outcomes.iter().zip(&found).enumerate() {
         let record = out.join("records").join(format!("{at:03}.ndjson"));
         let of = found.iter().find(|other| other.scenario.twin.as_ref() == Some(&one.scenario.name));

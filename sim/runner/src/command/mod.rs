@@ -4,6 +4,8 @@
 //! unsupported, 11 stalled, 12 crashed, 13 violated, 14 harness broken); 2 the command line was wrong, 3
 //! the input could not be read, 4 nothing matched. Real clocks are read here and nowhere else.
 
+mod bed;
+pub mod compare;
 mod doctor;
 mod incident;
 mod phrases;
@@ -35,6 +37,8 @@ pub struct Firedrill {
 enum What {
     /// Plays features and scenarios; writes a record and a report.
     Run(run::Args),
+    /// Compares what the same scenarios came to on different beds, from the outcomes of two runs or more.
+    Compare(compare::Args),
     /// Holds a fire drill on your own manifests: fill, back up, destroy, restore, compare.
     Drill(crate::drill::Args),
     /// Lists the incidents that can be reproduced.
@@ -60,6 +64,7 @@ impl Firedrill {
     pub fn run(self) -> anyhow::Result<u8> {
         match self.what {
             What::Run(args) => run::command(&args),
+            What::Compare(args) => compare::command(&args),
             What::Drill(args) => crate::drill::command(args),
             What::Incidents(args) => incident::list(&args),
             What::Reproduce(args) => incident::reproduce(&args),

@@ -10,8 +10,12 @@ use std::{
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::EXIT_NOTHING;
+use super::{
+    EXIT_NOTHING,
+    bed::{self, BedArgs, BedName},
+};
 use crate::{
+    drive::{On, VIRTUAL_TIME},
     input::{self, Found},
     outcome::Outcome,
     pool::{self, Pool, Progress},
@@ -45,11 +49,17 @@ pub struct Args {
     /// After so many seconds of real time a scenario is given up as broken.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub limit: u64,
+    /// Where scenarios are played.
+    #[command(flatten)]
+    pub bed: BedArgs,
 }
 
 /// Plays and reports; the exit code is that of the worst verdict.
 pub fn command(args: &Args) -> anyhow::Result<u8> {
     let mut found = input::load(&args.paths)?;
+    if args.bed.bed != BedName::Embedded {
+        for_a_real_cluster(args, &mut found);
+    }
     let all = found.len();
     found.retain(|one| args.filter.is_empty() || args.filter.iter().any(|text| matches(one, text)));
     if args.paths.is_empty() && args.filter.is_empty() {
@@ -73,7 +83,11 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
             one.scenario.seed = seed;
         }
     }
-    let played = play(&found, args.jobs, Duration::from_secs(args.limit), &args.out)?;
+    let limit = Duration::from_secs(args.limit.max(if args.bed.bed == BedName::Embedded { 0 } else { 1_200 }));
+    let stands = bed::prepare(&args.bed)?;
+    let played = play(&found, stands.on(), stands.jobs(args.jobs), limit, &args.out);
+    stands.finish()?;
+    let played = played?;
     let colour = std::io::stdout().is_terminal();
     let page = args.out.join("report.html");
     let text = match args.format {
@@ -86,6 +100,26 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
     };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(played.summary.worst.exit_code())
+}
+
+/// Leaves out what a real cluster cannot play by nature, and says so.
+fn for_a_real_cluster(args: &Args, found: &mut Vec<Found>) {
+    let all = found.len();
+    if args.paths.is_empty() {
+        // Scenarios in YAML are the weather of the embedded bed; a path plays them here too.
+        found.retain(|one| one.file.extension().is_some_and(|ending| ending == "feature"));
+    }
+    let played = found.len();
+    found.retain(|one| !one.scenario.tags.contains(VIRTUAL_TIME));
+    eprintln!(
+        "left out: {} scenarios tagged @{VIRTUAL_TIME}, because a real cluster's clock does not jump{}",
+        played - found.len(),
+        if all > played {
+            format!("; {} in YAML files, because no path asks for them", all - played)
+        } else {
+            String::new()
+        }
+    );
 }
 
 /// Outcomes and their sum.
@@ -103,6 +137,7 @@ pub struct Played {
 #[expect(clippy::disallowed_methods, reason = "tells how long the run really took")]
 pub fn play(
     found: &[Found],
+    on: On,
     jobs: Option<u16>,
     limit: Duration,
     out: &std::path::Path,
@@ -116,11 +151,13 @@ pub fn play(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = jobs.map_or(cores, usize::from);
     let program = std::env::current_exe().context("this program does not know where it is")?;
-    let pool = Pool { program, jobs, limit, records: records.canonicalize()? };
+    let pool = Pool { program, jobs, limit, records: records.canonicalize()?, on };
     let begins = Instant::now();
     let bar = progress(found.len());
     let outcomes = pool.play(found, |progress| match progress {
         Progress::Begins(name) => bar.set_message(name.to_owned()),
+        Progress::Waits(name, words) if bar.is_hidden() => eprintln!("    {words} ({name})"),
+        Progress::Waits(name, words) => bar.set_message(format!("{name}: {words}")),
         Progress::Ended(outcome) => {
             if bar.is_hidden() {
                 eprintln!("{}", terminal::line(outcome, false));

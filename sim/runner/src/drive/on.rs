@@ -71,6 +71,11 @@ impl On {
         Ok((Stage::on(bed, &played, record)?, played))
     }
 
+    /// Whether scenarios share what they are played on.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Cluster { .. })
+    }
+
     /// Whether what the scenario made is cleared away when it is over.
     pub fn clears(&self) -> bool {
         matches!(self, Self::Cluster { keep: false, .. })

@@ -118,6 +118,7 @@ pub(crate) mod tests {
             id: None,
             file: "features/nightly.feature".into(),
             seed: 7,
+            bed: "embedded".into(),
             subject: "reference".into(),
             verdict: Verdict::Passed,
             reason: String::new(),

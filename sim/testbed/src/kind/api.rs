@@ -148,8 +148,21 @@ impl Objects {
         input: Option<Vec<u8>>,
         limit: Duration,
     ) -> Result<Vec<u8>, String> {
+        self.exec_in(namespace, pod, "", command, input, limit).await
+    }
+
+    /// As [`Objects::exec`], in one of the pod's containers; empty for its first.
+    pub async fn exec_in(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        command: &[&str],
+        input: Option<Vec<u8>>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, String> {
         let what = format!("{} in the pod {namespace}/{pod}", command.join(" "));
-        let run = self.exec_unlimited(namespace, pod, command, input);
+        let run = self.exec_unlimited(namespace, pod, container, command, input);
         match tokio::time::timeout(limit, run).await {
             Ok(done) => done.map_err(|error| format!("{what} failed: {error}")),
             Err(_) => Err(format!("{what} did not end within {} s", limit.as_secs())),
@@ -160,6 +173,7 @@ impl Objects {
         &self,
         namespace: &str,
         pod: &str,
+        container: &str,
         command: &[&str],
         input: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, String> {
@@ -171,6 +185,7 @@ impl Objects {
             .max_stdin_buf_size(BUFFER)
             .max_stdout_buf_size(BUFFER)
             .max_stderr_buf_size(BUFFER);
+        let params = if container.is_empty() { params } else { params.container(container) };
         let mut process = pods.exec(pod, command.to_vec(), &params).await.map_err(|error| chain(&error))?;
         let status = process.take_status().ok_or("the server promised no status")?;
         let stdin = process.stdin();

@@ -11,8 +11,16 @@ impl Bed {
         words: &[&str],
         input: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Trouble> {
-        let _ = (words, input);
-        Err(Trouble::Unsupported(format!("nobody can run a command in {container} yet")))
+        let run = async {
+            let docker = cluster::engine::connect().await?;
+            let mut command = cluster::Command::new(words.iter().copied());
+            if let Some(input) = input {
+                command = command.input(input);
+            }
+            cluster::exec::exec_ok(&docker, container, command).await
+        };
+        let said = self.runtime.block_on(run);
+        said.map(|said| said.stdout).map_err(|error| Trouble::Broken(cluster::chain(&error)))
     }
 
     /// The NFS server, if the cluster has one.

@@ -2,17 +2,23 @@
 //!
 //! | fault | what does it |
 //! |---|---|
-//! | of a CSI driver, or of its volumes | our driver, told over its control socket |
+//! | of a CSI driver, or of the file system of its volumes | our driver, told over its control socket |
 //! | of an NFS export | our NFS server, told over its control socket |
 //! | others | unsupported, with the reason |
 //!
-//! A double that was told keeps count of its firings; [`Bed::take_firings`] takes them into the record.
+//! A double that was told keeps count of its firings, and [`Bed::take_firings`] takes them into the record. A
+//! fault strikes whoever it aims at in the whole cluster: scenarios that arm one are played alone.
 
 use std::collections::BTreeMap;
 
-use fault::{Fault, Id};
+use fault::{Fault, Id, Seam};
+use kit::control::{Reply, Request};
+use serde_json::Value;
 
-use super::Bed;
+use super::{
+    Bed,
+    coordinates::{Driver, Nas},
+};
 use crate::{record::What, verbs::Trouble};
 
 /// What is armed.
@@ -22,19 +28,66 @@ pub(super) struct Armed {
     faults: BTreeMap<Id, Arming>,
 }
 
+/// One fault that was told to somebody.
+#[derive(Clone)]
 struct Arming {
-    name: String,
+    name: &'static str,
+    to: Double,
+    /// Its number there.
+    number: u64,
+    /// Firings that the record has already.
+    taken: u64,
+}
+
+/// Who carries a fault out.
+#[derive(Clone)]
+enum Double {
+    Driver(Driver),
+    Nas(Nas),
+}
+
+/// What a double tells about one fault.
+struct Told {
+    firings: u64,
+    last: String,
 }
 
 impl Bed {
     pub(super) fn arm_fault(&mut self, fault: Fault) -> Result<Id, Trouble> {
-        Err(Trouble::Unsupported(format!("nothing in this cluster does the fault {} yet", fault.name())))
+        let row = fault.effect().row();
+        let to = self.double(&fault)?;
+        let text = serde_json::to_string(&fault).expect("a fault is plain data");
+        let number = match &to {
+            Double::Driver(driver) => match self.ask_driver(driver, &Request::Arm(fault))? {
+                Reply::Armed(number) => number,
+                other => return Err(unexpected(row.name, &other)),
+            },
+            Double::Nas(nas) => {
+                let status = self.ask_nas(nas, &["arm", &text])?;
+                let newest = status["faults"].as_array().and_then(|faults| faults.last()?["id"].as_u64());
+                newest.ok_or_else(|| Trouble::Broken(format!("the NFS server did not arm {text}: {status}")))?
+            }
+        };
+        self.armed.next += 1;
+        let id = Id(self.armed.next);
+        self.armed.faults.insert(id, Arming { name: row.name, to, number, taken: 0 });
+        self.tell_fault(row.name, "armed", &id.to_string());
+        Ok(id)
     }
 
     pub(super) fn lift_fault(&mut self, id: Id) -> Result<(), Trouble> {
-        if let Some(arming) = self.armed.faults.remove(&id) {
-            self.tell_fault(&arming.name, "lifted", &id.to_string());
+        let Some(arming) = self.armed.faults.get(&id).cloned() else { return Ok(()) };
+        match &arming.to {
+            Double::Driver(driver) => match self.ask_driver(driver, &Request::Lift(arming.number))? {
+                Reply::Done(_) => {}
+                other => return Err(unexpected(arming.name, &other)),
+            },
+            Double::Nas(nas) => {
+                self.ask_nas(nas, &["lift", &arming.number.to_string()])?;
+            }
         }
+        self.armed.faults.remove(&id);
+        self.tell_fault(arming.name, "lifted", &id.to_string());
         Ok(())
     }
 
@@ -49,10 +102,91 @@ impl Bed {
     }
 
     /// Takes the firings since the last call into the record.
-    pub(super) fn take_firings(&mut self) {}
+    pub(super) fn take_firings(&mut self) {
+        let ids: Vec<_> = self.armed.faults.keys().copied().collect();
+        for id in ids {
+            let arming = self.armed.faults[&id].clone();
+            let Ok(Some(told)) = self.told(&arming) else { continue };
+            for nth in arming.taken..told.firings {
+                self.tell_fault(arming.name, "fired", &format!("{id} for the {}. time: {}", nth + 1, told.last));
+            }
+            if let Some(kept) = self.armed.faults.get_mut(&id) {
+                kept.taken = told.firings;
+            }
+        }
+    }
+
+    fn told(&self, arming: &Arming) -> Result<Option<Told>, Trouble> {
+        match &arming.to {
+            Double::Driver(driver) => {
+                let Reply::Faults(faults) = self.ask_driver(driver, &Request::Faults)? else { return Ok(None) };
+                let one = faults.into_iter().find(|fault| fault.id == arming.number);
+                Ok(one.map(|one| Told {
+                    firings: one.firings,
+                    last: one.fired.last().cloned().unwrap_or_default(),
+                }))
+            }
+            Double::Nas(nas) => {
+                let status = self.ask_nas(nas, &["status"])?;
+                let faults = status["faults"].as_array().cloned().unwrap_or_default();
+                let one = faults.into_iter().find(|fault| fault["id"].as_u64() == Some(arming.number));
+                Ok(one.map(|one| Told {
+                    firings: one["firings"].as_u64().unwrap_or(0),
+                    last: one["last"].as_str().unwrap_or_default().to_owned(),
+                }))
+            }
+        }
+    }
+
+    /// Who in this cluster can carry a fault out.
+    fn double(&self, fault: &Fault) -> Result<Double, Trouble> {
+        let row = fault.effect().row();
+        let nobody = |why: &str| Err(Trouble::Unsupported(format!("nothing in this cluster does {}: {why}", row.name)));
+        match row.seam {
+            Seam::Csi | Seam::Tree => match self.at.drivers.first() {
+                Some(driver) => Ok(Double::Driver(driver.clone())),
+                None => nobody("its CSI drivers are none of ours"),
+            },
+            Seam::Nfs => Ok(Double::Nas(self.nas()?)),
+            Seam::Store => nobody("its object store is a real one, without a proxy in front"),
+            Seam::Process => nobody("a mover is killed by a step (SIGTERM, SIGKILL, eviction), not at a point within it"),
+            Seam::Clock => nobody("all its containers share the machine's clock"),
+            Seam::Api => nobody("its API server is a real one, without a proxy in front"),
+        }
+    }
+
+    fn ask_driver(&self, driver: &Driver, request: &Request) -> Result<Reply, Trouble> {
+        let text = serde_json::to_string(request).expect("a request is plain data");
+        let words = ["/kit", "csi-ctl", "--control", driver.socket.as_str(), "ask", text.as_str()];
+        let pods = self.runtime.block_on(self.objects.list("Pod", &driver.namespace)).unwrap_or_default();
+        let (key, value) = driver.selector.split_once('=').unwrap_or((driver.selector.as_str(), ""));
+        let pod = pods.iter().find(|pod| pod["metadata"]["labels"][key] == value);
+        let pod = pod.and_then(|pod| pod["metadata"]["name"].as_str());
+        let pod = pod.ok_or_else(|| Trouble::Broken(format!("the driver {} has no pod", driver.name)))?;
+        let limit = std::time::Duration::from_secs(20);
+        let asked = self.objects.exec_in(&driver.namespace, pod, &driver.container, &words, None, limit);
+        let said = self.runtime.block_on(asked).map_err(Trouble::Broken)?;
+        serde_json::from_slice(&said).map_err(|error| {
+            Trouble::Broken(format!("the driver {} answered nonsense: {error}", driver.name))
+        })
+    }
+
+    fn ask_nas(&self, nas: &Nas, words: &[&str]) -> Result<Value, Trouble> {
+        let words: Vec<_> = ["/kit", "nfs-ctl"].iter().chain(words).copied().collect();
+        let said = self.in_container(&nas.container, &words, None)?;
+        serde_json::from_slice(&said)
+            .map_err(|error| Trouble::Broken(format!("the NFS server answered nonsense: {error}")))
+    }
 
     fn tell_fault(&self, name: &str, state: &str, target: &str) {
         let what = What::Fault { name: name.to_owned(), state: state.to_owned(), target: target.to_owned() };
         self.record.push(&format!("fault/{name}/{state}"), what);
+    }
+}
+
+fn unexpected(name: &str, reply: &Reply) -> Trouble {
+    match reply {
+        Reply::Refused(why) => Trouble::Unsupported(format!("the driver refused the fault {name}: {why}")),
+        other => Trouble::Broken(format!("the driver answered the fault {name} with {other:?}")),
     }
 }

@@ -13,6 +13,7 @@ mod beside;
 mod claims;
 mod coordinates;
 mod faults;
+pub mod ground;
 mod hand;
 mod leaks;
 mod mirror;
