@@ -22,7 +22,10 @@ fn play(firedrill: &Path, bed: &str, out: &Path) {
         .status()
         .expect("firedrill starts");
     // Verdicts are compared below; here counts only that there are some.
-    assert!(status.code().is_some_and(|code| code != 1 && code != 3), "firedrill run --bed {bed} ended with {status}");
+    assert!(
+        status.code().is_some_and(|code| code != 1 && code != 3),
+        "firedrill run --bed {bed} ended with {status}"
+    );
 }
 
 #[test]
@@ -50,6 +53,10 @@ fn the_features_come_to_the_same_verdicts_on_a_real_cluster() {
     for outcome in &unplayable {
         println!("unsupported without the tag @virtual-time: {}: {}", outcome.scenario, outcome.reason);
     }
-    assert!(unplayable.is_empty(), "{} scenarios cannot be played on kind and do not say so", unplayable.len());
+    assert!(
+        unplayable.is_empty(),
+        "{} scenarios cannot be played on kind and do not say so",
+        unplayable.len()
+    );
     assert!(comparison.is_good(PERCENT), "fewer than {PERCENT} % of the verdicts are equal");
 }

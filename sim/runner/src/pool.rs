@@ -125,9 +125,9 @@ impl Pool {
             record: Some(self.record_of(at)),
             on: self.on.nth(at),
         };
-        let mut outcome = self.ask_child(&order, waits).unwrap_or_else(|reason| {
-            Outcome { bed: self.on.name().to_owned(), ..broken(found, reason) }
-        });
+        let mut outcome = self
+            .ask_child(&order, waits)
+            .unwrap_or_else(|reason| Outcome { bed: self.on.name().to_owned(), ..broken(found, reason) });
         outcome.real_ms = u64::try_from(begins.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome
     }
@@ -160,7 +160,8 @@ impl Pool {
             let words = words.join().unwrap_or_default();
             let status = ended?;
             serde_json::from_slice(&answer).map_err(|_| {
-                let words: Vec<_> = words.into_iter().filter(|line| !line.trim().is_empty()).take(12).collect();
+                let words: Vec<_> =
+                    words.into_iter().filter(|line| !line.trim().is_empty()).take(12).collect();
                 format!("the child process ended ({status}) without an outcome\n{}", words.join("\n"))
             })
         })

@@ -8,12 +8,12 @@
 use serde_json::Value;
 
 use crate::{
+    Expect,
     fields::Fields,
     kubectl::{Kubectl, Verb},
     name::{DEFAULT_NAMESPACE, Name, ObjectRef},
     scenario::Scenario,
     step::{Act, Await, Build, Claim, Place, Step},
-    Expect,
 };
 
 /// From a namespace to the one that stands for it.
@@ -272,9 +272,15 @@ mod tests {
     #[test]
     fn manifests_and_namespaces_in_them_move() {
         let to: To<'_> = &|namespace| format!("s7-{namespace}");
-        let text = move_manifests("kind: Namespace\nmetadata: {name: default}\n---\nkind: Secret\nmetadata: {name: x}\nspec: {sourceIdentity: {sourceNamespace: media}}", to);
+        let text = move_manifests(
+            "kind: Namespace\nmetadata: {name: default}\n---\nkind: Secret\nmetadata: {name: x}\nspec: {sourceIdentity: {sourceNamespace: media}}",
+            to,
+        );
         let text = text.unwrap();
-        assert!(text.contains(r#""name":"s7-default""#) && text.contains(r#""namespace":"s7-default""#), "{text}");
+        assert!(
+            text.contains(r#""name":"s7-default""#) && text.contains(r#""namespace":"s7-default""#),
+            "{text}"
+        );
         assert!(text.contains(r#""sourceNamespace":"s7-media""#), "{text}");
     }
 
@@ -282,6 +288,9 @@ mod tests {
     fn kubectl_lines_move_and_keep_their_words() {
         let line: Kubectl = "kubectl -n media delete pvc data".parse().unwrap();
         let moved = move_line(&line, &|namespace| format!("s7-{namespace}")).unwrap();
-        assert_eq!((moved.namespace(), moved.to_string().as_str()), (Some("s7-media"), "kubectl -n media delete pvc data"));
+        assert_eq!(
+            (moved.namespace(), moved.to_string().as_str()),
+            (Some("s7-media"), "kubectl -n media delete pvc data")
+        );
     }
 }

@@ -125,10 +125,11 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
 /// They cannot be read, or are none.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Outcome>> {
     let file = if path.is_dir() { path.join("outcomes.json") } else { path.to_owned() };
-    let text = fs::read_to_string(&file)
-        .with_context(|| format!("{} cannot be read: name a directory that `firedrill run --out` wrote", file.display()))?;
-    let outcomes: Outcomes =
-        serde_json::from_str(&text).with_context(|| format!("{} holds no outcomes of a run", file.display()))?;
+    let text = fs::read_to_string(&file).with_context(|| {
+        format!("{} cannot be read: name a directory that `firedrill run --out` wrote", file.display())
+    })?;
+    let outcomes: Outcomes = serde_json::from_str(&text)
+        .with_context(|| format!("{} holds no outcomes of a run", file.display()))?;
     Ok(outcomes.scenarios)
 }
 
@@ -184,7 +185,8 @@ fn words(beds: &BTreeSet<String>) -> String {
 }
 
 fn cells(comparison: &Comparison, row: &Row) -> Vec<String> {
-    let verdict = |bed: &String| row.on.get(bed).map_or_else(|| "—".to_owned(), |(verdict, _)| verdict.to_string());
+    let verdict =
+        |bed: &String| row.on.get(bed).map_or_else(|| "—".to_owned(), |(verdict, _)| verdict.to_string());
     comparison.beds.iter().map(verdict).collect()
 }
 
@@ -220,7 +222,10 @@ mod tests {
         assert!(text.contains("≠ passed       stalled") && text.contains("kind: no pod | came"), "{text}");
         let table = markdown(&comparison);
         assert!(table.contains("| passed | stalled | kind: no pod \\| came |"), "{table}");
-        assert!(table.contains("1 of 2 scenarios have the same verdict on embedded and kind (50.0 %)"), "{table}");
+        assert!(
+            table.contains("1 of 2 scenarios have the same verdict on embedded and kind (50.0 %)"),
+            "{table}"
+        );
     }
 
     #[test]

@@ -74,7 +74,8 @@ Feature: doctor
 #[expect(clippy::disallowed_methods, reason = "tells how long the probe really took")]
 fn bed() -> Finding {
     let scenario = feature::read(Path::new("doctor.feature"), PROBE).expect("a test reads it").remove(0);
-    let order = Order { file: "doctor.feature".into(), scenario, record: None, on: crate::drive::On::Embedded };
+    let order =
+        Order { file: "doctor.feature".into(), scenario, record: None, on: crate::drive::On::Embedded };
     let begins = Instant::now();
     let outcome = super::play::guarded(&order);
     let works = outcome.verdict == Verdict::Passed;
@@ -103,7 +104,8 @@ fn docker() -> Finding {
 }
 
 fn kind() -> Finding {
-    let tried = Options::here().and_then(|options| ground::check(&options)).map_err(|error| error.to_string());
+    let tried =
+        Options::here().and_then(|options| ground::check(&options)).map_err(|error| error.to_string());
     finding(
         "kind",
         tried.map(|()| "engine, images, programs and helm are there".to_owned()),

@@ -83,7 +83,8 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
             one.scenario.seed = seed;
         }
     }
-    let limit = Duration::from_secs(args.limit.max(if args.bed.bed == BedName::Embedded { 0 } else { 1_200 }));
+    let limit =
+        Duration::from_secs(args.limit.max(if args.bed.bed == BedName::Embedded { 0 } else { 1_200 }));
     let stands = bed::prepare(&args.bed)?;
     let played = play(&found, stands.on(), stands.jobs(args.jobs), limit, &args.out);
     stands.finish()?;

@@ -66,7 +66,8 @@ impl On {
         can_be(scenario)?;
         let to = |namespace: &str| kind::Bed::namespace(prefix, namespace);
         let played = moved(scenario, &to).map_err(Failure::broken)?;
-        let bed = kind::Bed::attach(at.clone(), prefix).map_err(|error| Failure::broken(error.to_string()))?;
+        let bed =
+            kind::Bed::attach(at.clone(), prefix).map_err(|error| Failure::broken(error.to_string()))?;
         let bed: Box<dyn Verbs> = Box::new(bed);
         Ok((Stage::on(bed, &played, record)?, played))
     }
@@ -88,7 +89,9 @@ fn can_be(scenario: &Scenario) -> Result<(), Failure> {
         return Err(Failure::unsupported("it is tagged @virtual-time: a real cluster's clock does not jump"));
     }
     if scenario.bed.starts.is_some() {
-        return Err(Failure::unsupported("it begins at a certain time, and a real cluster's clock cannot be set"));
+        return Err(Failure::unsupported(
+            "it begins at a certain time, and a real cluster's clock cannot be set",
+        ));
     }
     match &scenario.bed.subject {
         SubjectSpec::Reference => Ok(()),

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 use apiserver::Failure;
 use kube::{
     Client,
-    api::{Api, ApiResource, AttachParams, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{
+        Api, ApiResource, AttachParams, DeleteParams, DynamicObject, ListParams, Patch, PatchParams,
+        PostParams,
+    },
     discovery::{Discovery, Scope},
 };
 use serde_json::Value;
@@ -97,9 +100,7 @@ impl Objects {
     pub async fn apply(&self, object: &Value) -> Result<Value, Failure> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let kind = full_kind(text("/apiVersion"), text("/kind"));
-        let api = self
-            .within(&kind, text("/metadata/namespace"))
-            .ok_or_else(|| unknown(&kind))?;
+        let api = self.within(&kind, text("/metadata/namespace")).ok_or_else(|| unknown(&kind))?;
         let params = PatchParams::apply(USER).force();
         let done = api.patch(text("/metadata/name"), &params, &Patch::Apply(object)).await;
         done.map(|object| self.plain(&kind, object)).map_err(refusal)
@@ -109,9 +110,7 @@ impl Objects {
     pub async fn create(&self, object: &Value) -> Result<Value, Failure> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let kind = full_kind(text("/apiVersion"), text("/kind"));
-        let api = self
-            .within(&kind, text("/metadata/namespace"))
-            .ok_or_else(|| unknown(&kind))?;
+        let api = self.within(&kind, text("/metadata/namespace")).ok_or_else(|| unknown(&kind))?;
         let object: DynamicObject = serde_json::from_value(object.clone())
             .map_err(|error| failure(400, "BadRequest", error.to_string()))?;
         let params = PostParams { field_manager: Some(USER.to_owned()), ..PostParams::default() };
@@ -119,7 +118,13 @@ impl Objects {
     }
 
     /// A JSON merge patch.
-    pub async fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) -> Result<Value, Failure> {
+    pub async fn patch(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, Failure> {
         let api = self.within(kind, namespace).ok_or_else(|| unknown(kind))?;
         let params = PatchParams { field_manager: Some(USER.to_owned()), ..PatchParams::default() };
         let done = api.patch(name, &params, &Patch::Merge(patch)).await;
@@ -127,7 +132,13 @@ impl Objects {
     }
 
     /// Deletes an object in the background; an absent one is fine. `grace` in seconds, the kind's own if not said.
-    pub async fn delete(&self, kind: &str, namespace: &str, name: &str, grace: Option<u32>) -> Result<(), Failure> {
+    pub async fn delete(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        grace: Option<u32>,
+    ) -> Result<(), Failure> {
         let Some(api) = self.within(kind, namespace) else { return Ok(()) };
         let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::background() };
         match api.delete(name, &params).await.map_err(refusal) {
@@ -200,9 +211,8 @@ impl Objects {
             }
         };
         let (mut printed, mut complained) = (Vec::new(), Vec::new());
-        let read = async {
-            tokio::try_join!(stdout.read_to_end(&mut printed), stderr.read_to_end(&mut complained))
-        };
+        let read =
+            async { tokio::try_join!(stdout.read_to_end(&mut printed), stderr.read_to_end(&mut complained)) };
         let ((), read, status) = tokio::join!(write, read, status);
         read.map_err(|error| error.to_string())?;
         match status {
@@ -239,7 +249,11 @@ fn full_kind(version: &str, kind: &str) -> String {
 }
 
 fn unknown(kind: &str) -> Failure {
-    failure(404, "NotFound", format!("the cluster has no resource of the kind {kind}: is its definition installed?"))
+    failure(
+        404,
+        "NotFound",
+        format!("the cluster has no resource of the kind {kind}: is its definition installed?"),
+    )
 }
 
 fn failure(code: u16, reason: &'static str, message: String) -> Failure {

@@ -25,9 +25,10 @@ impl Bed {
 
     /// The NFS server, if the cluster has one.
     pub(super) fn nas(&self) -> Result<Nas, Trouble> {
-        self.at.nas.clone().ok_or_else(|| {
-            Trouble::Unsupported("this cluster was prepared without an NFS server".to_owned())
-        })
+        self.at
+            .nas
+            .clone()
+            .ok_or_else(|| Trouble::Unsupported("this cluster was prepared without an NFS server".to_owned()))
     }
 
     /// Makes an export of the NFS server, past the server.

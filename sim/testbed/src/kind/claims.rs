@@ -30,15 +30,31 @@ pub(super) struct History {
 }
 
 impl Bed {
-    pub(super) fn fill(&mut self, namespace: &str, claim: &str, tree: &TreeSpec) -> Result<Entry, ClaimError> {
+    pub(super) fn fill(
+        &mut self,
+        namespace: &str,
+        claim: &str,
+        tree: &TreeSpec,
+    ) -> Result<Entry, ClaimError> {
         self.edit(namespace, claim, "fill", false, |twin| twin.populate(tree))
     }
 
-    pub(super) fn change(&mut self, namespace: &str, claim: &str, by: &ChangeSpec) -> Result<Entry, ClaimError> {
+    pub(super) fn change(
+        &mut self,
+        namespace: &str,
+        claim: &str,
+        by: &ChangeSpec,
+    ) -> Result<Entry, ClaimError> {
         self.edit(namespace, claim, "change", true, |twin| twin.change(by))
     }
 
-    pub(super) fn write(&mut self, namespace: &str, claim: &str, path: &str, text: &str) -> Result<Entry, ClaimError> {
+    pub(super) fn write(
+        &mut self,
+        namespace: &str,
+        claim: &str,
+        path: &str,
+        text: &str,
+    ) -> Result<Entry, ClaimError> {
         self.edit(namespace, claim, "write", true, |twin| inspect::write_file(twin, path, text.as_bytes()))
     }
 
@@ -50,11 +66,8 @@ impl Bed {
         keeps: bool,
         edit: impl FnOnce(&Volume) -> io::Result<()>,
     ) -> Result<Entry, ClaimError> {
-        let write = |source| ClaimError::Write {
-            namespace: namespace.to_owned(),
-            claim: claim.to_owned(),
-            source,
-        };
+        let write =
+            |source| ClaimError::Write { namespace: namespace.to_owned(), claim: claim.to_owned(), source };
         let cannot = |trouble: Trouble| match trouble {
             Trouble::Stalled(source) => {
                 ClaimError::Unbound { namespace: namespace.to_owned(), claim: claim.to_owned(), source }
@@ -66,7 +79,11 @@ impl Bed {
             let twin = if keeps {
                 self.read(namespace, claim).map_err(cannot)?
             } else {
-                Volume::new(format!("{namespace}/{claim}"), self.character(namespace, claim), self.clock.as_function())
+                Volume::new(
+                    format!("{namespace}/{claim}"),
+                    self.character(namespace, claim),
+                    self.clock.as_function(),
+                )
             };
             self.claims.insert(key.clone(), History { twin, ledger: Ledger::new(), entries: Vec::new() });
         }
@@ -101,7 +118,8 @@ impl Bed {
     /// The character of the storage behind a claim, by the driver of its class.
     fn character(&self, namespace: &str, claim: &str) -> Character {
         let class = self.mirror.get("PersistentVolumeClaim", namespace, claim);
-        let class = class.and_then(|claim| Some(claim.pointer("/spec/storageClassName")?.as_str()?.to_owned()));
+        let class =
+            class.and_then(|claim| Some(claim.pointer("/spec/storageClassName")?.as_str()?.to_owned()));
         match class.as_deref() {
             Some("cephfs") => Character::CephFs,
             Some("hostpath") => Character::HostPath,

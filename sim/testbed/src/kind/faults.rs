@@ -65,7 +65,8 @@ impl Bed {
             Double::Nas(nas) => {
                 let status = self.ask_nas(nas, &["arm", &text])?;
                 let newest = status["faults"].as_array().and_then(|faults| faults.last()?["id"].as_u64());
-                newest.ok_or_else(|| Trouble::Broken(format!("the NFS server did not arm {text}: {status}")))?
+                newest
+                    .ok_or_else(|| Trouble::Broken(format!("the NFS server did not arm {text}: {status}")))?
             }
         };
         self.armed.next += 1;
@@ -108,7 +109,11 @@ impl Bed {
             let arming = self.armed.faults[&id].clone();
             let Ok(Some(told)) = self.told(&arming) else { continue };
             for nth in arming.taken..told.firings {
-                self.tell_fault(arming.name, "fired", &format!("{id} for the {}. time: {}", nth + 1, told.last));
+                self.tell_fault(
+                    arming.name,
+                    "fired",
+                    &format!("{id} for the {}. time: {}", nth + 1, told.last),
+                );
             }
             if let Some(kept) = self.armed.faults.get_mut(&id) {
                 kept.taken = told.firings;
@@ -119,7 +124,9 @@ impl Bed {
     fn told(&self, arming: &Arming) -> Result<Option<Told>, Trouble> {
         match &arming.to {
             Double::Driver(driver) => {
-                let Reply::Faults(faults) = self.ask_driver(driver, &Request::Faults)? else { return Ok(None) };
+                let Reply::Faults(faults) = self.ask_driver(driver, &Request::Faults)? else {
+                    return Ok(None);
+                };
                 let one = faults.into_iter().find(|fault| fault.id == arming.number);
                 Ok(one.map(|one| Told {
                     firings: one.firings,
@@ -141,7 +148,9 @@ impl Bed {
     /// Who in this cluster can carry a fault out.
     fn double(&self, fault: &Fault) -> Result<Double, Trouble> {
         let row = fault.effect().row();
-        let nobody = |why: &str| Err(Trouble::Unsupported(format!("nothing in this cluster does {}: {why}", row.name)));
+        let nobody = |why: &str| {
+            Err(Trouble::Unsupported(format!("nothing in this cluster does {}: {why}", row.name)))
+        };
         match row.seam {
             Seam::Csi | Seam::Tree => match self.at.drivers.first() {
                 Some(driver) => Ok(Double::Driver(driver.clone())),
@@ -149,7 +158,9 @@ impl Bed {
             },
             Seam::Nfs => Ok(Double::Nas(self.nas()?)),
             Seam::Store => nobody("its object store is a real one, without a proxy in front"),
-            Seam::Process => nobody("a mover is killed by a step (SIGTERM, SIGKILL, eviction), not at a point within it"),
+            Seam::Process => {
+                nobody("a mover is killed by a step (SIGTERM, SIGKILL, eviction), not at a point within it")
+            }
             Seam::Clock => nobody("all its containers share the machine's clock"),
             Seam::Api => nobody("its API server is a real one, without a proxy in front"),
         }

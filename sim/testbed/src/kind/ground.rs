@@ -68,7 +68,9 @@ pub enum Error {
         why: String,
     },
     /// An image is missing or old.
-    #[error("the image {name} is missing or not from this version's recipe: build it with `firedrill images build`")]
+    #[error(
+        "the image {name} is missing or not from this version's recipe: build it with `firedrill images build`"
+    )]
     Image {
         /// Its name.
         name: &'static str,
@@ -82,7 +84,9 @@ pub enum Error {
         package: &'static str,
     },
     /// There is no helm.
-    #[error("there is no helm to install the subject's chart with: put one on PATH, or run `firedrill images build`")]
+    #[error(
+        "there is no helm to install the subject's chart with: put one on PATH, or run `firedrill images build`"
+    )]
     Helm,
     /// The chart could not be rendered.
     #[error("the chart {chart} could not be rendered: {why}")]
@@ -109,11 +113,17 @@ impl Options {
     /// # Errors
     /// The program does not know where it is.
     pub fn here() -> Result<Self, Error> {
-        let program = std::env::current_exe()
-            .map_err(|source| Error::System { what: "this program does not know where it is".to_owned(), source })?;
+        let program = std::env::current_exe().map_err(|source| Error::System {
+            what: "this program does not know where it is".to_owned(),
+            source,
+        })?;
         let programs = program.parent().unwrap_or(Path::new(".")).to_owned();
         // Tests of cargo lie one directory below the programs.
-        let programs = if programs.ends_with("deps") { programs.parent().unwrap_or(&programs).to_owned() } else { programs };
+        let programs = if programs.ends_with("deps") {
+            programs.parent().unwrap_or(&programs).to_owned()
+        } else {
+            programs
+        };
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/firedrill");
         Ok(Self { programs, chart, ..Self::default() })
     }
@@ -179,9 +189,9 @@ impl Ground {
             .enable_all()
             .build()
             .map_err(|source| Error::System { what: "no runtime could be started".to_owned(), source })?;
-        let run = runtime
-            .block_on(Run::start(RunOptions { keep: options.keep }))
-            .map_err(|error| Error::Cluster { what: "no run could be started".to_owned(), why: chain(&error) })?;
+        let run = runtime.block_on(Run::start(RunOptions { keep: options.keep })).map_err(|error| {
+            Error::Cluster { what: "no run could be started".to_owned(), why: chain(&error) }
+        })?;
         if !run.swept().is_empty() {
             eprintln!("removed what dead runs had left: {} containers", run.swept().containers.len());
         }
@@ -220,8 +230,10 @@ impl Ground {
             )));
         }
         let gone = self.runtime.block_on(self.run.finish());
-        gone.map(|_| None)
-            .map_err(|error| Error::Cluster { what: "not everything was removed".to_owned(), why: chain(&error) })
+        gone.map(|_| None).map_err(|error| Error::Cluster {
+            what: "not everything was removed".to_owned(),
+            why: chain(&error),
+        })
     }
 }
 
@@ -294,7 +306,10 @@ async fn install_subject(cluster: &KindCluster, options: &Options) -> Result<Sub
     });
     let values_path = options.chart.join("kind-values.json");
     let _ = (helm, values, values_path);
-    cluster.wait_rollout(SUBJECT, "deployment", "firedrill", ROLL_OUT).await.map_err(failed("install the subject"))?;
+    cluster
+        .wait_rollout(SUBJECT, "deployment", "firedrill", ROLL_OUT)
+        .await
+        .map_err(failed("install the subject"))?;
     Ok(SubjectPlace {
         namespace: SUBJECT.to_owned(),
         deployment: "firedrill".to_owned(),
@@ -313,7 +328,11 @@ async fn make_images(run: &Run, options: &Options) -> Result<Vec<PathBuf>, Error
         }
         let inside = format!("/{program}");
         let mut files = vec![File::program(&inside, &path), File::directory("/tmp", 0o1777)];
-        files.extend(libraries(&path)?.into_iter().map(|library| File::program(&library.display().to_string(), &library)));
+        files.extend(
+            libraries(&path)?
+                .into_iter()
+                .map(|library| File::program(&library.display().to_string(), &library)),
+        );
         let scratch = Scratch {
             name: name.to_owned(),
             files,

@@ -69,13 +69,8 @@ struct Inner {
 impl Mirror {
     /// Starts watching; `mine` says which namespaces belong to the scenario. Must be called on a runtime.
     pub fn start(objects: Objects, record: Record, mine: Arc<dyn Fn(&str) -> bool + Send + Sync>) -> Self {
-        let mirror = Self {
-            inner: Arc::default(),
-            revision: Arc::new(watch::Sender::new(0)),
-            record,
-            objects,
-            mine,
-        };
+        let mirror =
+            Self { inner: Arc::default(), revision: Arc::new(watch::Sender::new(0)), record, objects, mine };
         for kind in KINDS {
             if let Some(api) = mirror.objects.all(kind) {
                 tokio::spawn(mirror.clone().follow(kind, api));
@@ -126,9 +121,10 @@ impl Mirror {
     pub fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
         let inner = self.lock();
         let from = (plain(kind).to_owned(), namespace.to_owned(), String::new());
-        let range = inner.objects.range(from..).take_while(|((of, at, _), _)| {
-            of == plain(kind) && (namespace.is_empty() || at == namespace)
-        });
+        let range = inner
+            .objects
+            .range(from..)
+            .take_while(|((of, at, _), _)| of == plain(kind) && (namespace.is_empty() || at == namespace));
         range.map(|(_, object)| (**object).clone()).collect()
     }
 
@@ -209,11 +205,7 @@ impl Mirror {
         let key = key(kind, &object);
         let previous = {
             let mut inner = self.lock();
-            if gone {
-                inner.objects.remove(&key)
-            } else {
-                inner.objects.insert(key, Arc::clone(&object))
-            }
+            if gone { inner.objects.remove(&key) } else { inner.objects.insert(key, Arc::clone(&object)) }
         };
         let is_news = gone || previous.as_ref().is_none_or(|before| version(before) != version(&object));
         if is_news {

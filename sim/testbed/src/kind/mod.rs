@@ -160,7 +160,8 @@ impl Bed {
         let (objects, server) = runtime.block_on(connect(at))?;
         runtime.block_on(marked(&objects, &server))?;
         let told = runtime.block_on(objects.get("ConfigMap", MARKED, COORDINATES));
-        let told = told.map_err(|failure| Error::Unreachable { server: server.clone(), why: failure.message })?;
+        let told =
+            told.map_err(|failure| Error::Unreachable { server: server.clone(), why: failure.message })?;
         let text = told.as_ref().and_then(|map| map["data"][COORDINATES].as_str()).unwrap_or("{}");
         let told: Coordinates = serde_json::from_str(text)
             .map_err(|error| Error::Untold { server: server.clone(), why: error.to_string() })?;
@@ -182,7 +183,8 @@ impl Bed {
         if namespace.is_empty() || self.mirror.get("Namespace", "", namespace).is_some() {
             return Ok(());
         }
-        let object = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let object =
+            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let made = self.runtime.block_on(self.objects.apply(&object))?;
         self.runtime.block_on(self.mirror.saw(&made, false));
         Ok(())
@@ -229,7 +231,8 @@ fn real_now() -> Timestamp {
 /// Refuses a cluster that nobody has marked.
 async fn marked(objects: &Objects, server: &str) -> Result<(), Error> {
     let mark = objects.get("Namespace", "", MARKED).await;
-    let mark = mark.map_err(|failure| Error::Unreachable { server: server.to_owned(), why: failure.message })?;
+    let mark =
+        mark.map_err(|failure| Error::Unreachable { server: server.to_owned(), why: failure.message })?;
     if mark.is_some_and(|mark| mark["metadata"]["labels"][MARK] == "allowed") {
         return Ok(());
     }

@@ -75,11 +75,14 @@ impl Bed {
                 let export = self.private(export);
                 let stream = self.read_export(&nas, &export)?;
                 let volume = trees::unpack(&stream, &export, Character::Nfs, self.clock.as_function())
-                    .map_err(|error| Trouble::Broken(format!("the export {export} was not read whole: {error}")))?;
+                    .map_err(|error| {
+                        Trouble::Broken(format!("the export {export} was not read whole: {error}"))
+                    })?;
                 Ok(Some(inspect::volume_blobs(&volume, now)))
             }
             Place::Claim(claim) => {
-                let Some(_) = self.mirror.get("PersistentVolumeClaim", claim.namespace(), claim.name()) else {
+                let Some(_) = self.mirror.get("PersistentVolumeClaim", claim.namespace(), claim.name())
+                else {
                     return Ok(None);
                 };
                 let volume = self.read(claim.namespace(), claim.name())?;
@@ -95,7 +98,9 @@ impl Bed {
 
     fn store(&self) -> Result<ObjectStore, Trouble> {
         self.at.store.clone().ok_or_else(|| {
-            Trouble::Unsupported("this cluster was prepared without an object store for repositories".to_owned())
+            Trouble::Unsupported(
+                "this cluster was prepared without an object store for repositories".to_owned(),
+            )
         })
     }
 }
@@ -119,7 +124,8 @@ async fn make_bucket(store: &ObjectStore, bucket: &str) -> Result<(), String> {
     let mut request = HttpRequest::new(HttpRequestBody::empty());
     *request.method_mut() = http::Method::PUT;
     *request.uri_mut() = url.as_str().parse().map_err(|error| format!("{url}: {error}"))?;
-    let http = transport.connect(&ClientOptions::new().with_allow_http(true)).map_err(|error| chain(&error))?;
+    let http =
+        transport.connect(&ClientOptions::new().with_allow_http(true)).map_err(|error| chain(&error))?;
     let answer = http.execute(request).await.map_err(|error| chain(&error))?;
     // 409: it is there already, and ours.
     if answer.status().is_success() || answer.status() == http::StatusCode::CONFLICT {

@@ -42,7 +42,9 @@ impl Bed {
         let id = text(&object, "/status/containerStatuses/0/containerID");
         let id = id.rsplit('/').next().unwrap_or_default().to_owned();
         self.note_pod(namespace, pod, &format!("signal {signal}"));
-        let script = format!("kill -{signal} \"$(crictl inspect --output go-template --template '{{{{.info.pid}}}}' {id})\"");
+        let script = format!(
+            "kill -{signal} \"$(crictl inspect --output go-template --template '{{{{.info.pid}}}}' {id})\""
+        );
         self.in_container(&node, &["sh", "-c", &script], None).map(drop)
     }
 
@@ -64,7 +66,9 @@ impl Bed {
             for pod in pods(self) {
                 let gone = self.objects.delete("Pod", &each.namespace, name(&pod), Some(0));
                 let gone = self.runtime.block_on(gone);
-                gone.map_err(|refused| Trouble::Broken(format!("the driver {} stays: {refused}", each.name)))?;
+                gone.map_err(|refused| {
+                    Trouble::Broken(format!("the driver {} stays: {refused}", each.name))
+                })?;
             }
             self.wait_for(&format!("the driver {} to be ready again", each.name), DRIVER, |bed| {
                 let now = pods(bed);

@@ -55,7 +55,10 @@ impl Bed {
             let request = http::Request::get(path).body(Vec::new()).expect("the path is plain");
             let page = self.runtime.block_on(self.objects.client().request_text(request));
             pages.push(page.map_err(|error| {
-                Trouble::Broken(format!("the controller's metrics cannot be read: {}", super::api::chain(&error)))
+                Trouble::Broken(format!(
+                    "the controller's metrics cannot be read: {}",
+                    super::api::chain(&error)
+                ))
             })?);
         }
         Ok(pages.join("\n"))

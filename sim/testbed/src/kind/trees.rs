@@ -57,7 +57,9 @@ pub fn pack(volume: &Volume) -> Result<Vec<u8>, Error> {
 pub fn unpack(stream: &[u8], name: &str, character: Character, now: Now) -> Result<Volume, Unpack> {
     let mut reader = Reader::new(stream)?;
     let volume = Volume::new(name, character, now);
-    volume.edit(|tree, _| Ok(fill(tree, &mut reader))).map_err(|source| Unpack::Tree { path: String::new(), source })??;
+    volume
+        .edit(|tree, _| Ok(fill(tree, &mut reader)))
+        .map_err(|source| Unpack::Tree { path: String::new(), source })??;
     Ok(volume)
 }
 
@@ -153,12 +155,8 @@ fn sent(inode: &Inode) -> (Sent, Vec<u8>) {
         Node::Symlink(target) => (Sent::Symlink { target: Raw::new(target.clone()) }, Vec::new()),
         Node::Fifo => (Sent::Fifo, Vec::new()),
         Node::Socket => (Sent::Socket, Vec::new()),
-        Node::CharDevice(major, minor) => {
-            (Sent::CharDevice { major: *major, minor: *minor }, Vec::new())
-        }
-        Node::BlockDevice(major, minor) => {
-            (Sent::BlockDevice { major: *major, minor: *minor }, Vec::new())
-        }
+        Node::CharDevice(major, minor) => (Sent::CharDevice { major: *major, minor: *minor }, Vec::new()),
+        Node::BlockDevice(major, minor) => (Sent::BlockDevice { major: *major, minor: *minor }, Vec::new()),
     }
 }
 
