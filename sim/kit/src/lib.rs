@@ -6,6 +6,7 @@
 //! [`tree_stream`], [`control`] and [`manifests`]. Faults carry the names and data of the room `fault`, so that
 //! a scenario says the same on the embedded bed and here. It knows no Kubernetes client, no engine, no
 //! scenario. Read [`tree_stream`] for how trees travel, [`control`] for how faults do.
+pub mod character;
 pub mod control;
 pub mod manifests;
 pub mod nfs_control;

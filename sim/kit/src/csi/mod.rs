@@ -10,7 +10,6 @@
 //!
 //! It does not do: raw block volumes, topology (nodes that share the root share the volumes), secrets,
 //! group snapshots. Read [`driver`] for calls and locks, [`inventory`] for what is on disk, then the services.
-mod character;
 mod controller;
 pub mod ctl;
 pub mod driver;
@@ -26,7 +25,7 @@ mod tests;
 
 use std::{path::PathBuf, process::ExitCode};
 
-pub use character::{Character, DriverSpec};
+pub use crate::character::{Character, DriverSpec};
 pub use serve::{Options, run};
 
 /// Where the control socket is in the driver's container.
