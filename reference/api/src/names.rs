@@ -60,6 +60,10 @@ pub const TAKE_OWNERSHIP: &str = "firedrill.dev/take-ownership";
 /// Annotation on a replication object (ours): forget the repository whose unique id is the value, because
 /// the change of repository is meant.
 pub const FORGET_REPOSITORY: &str = "firedrill.dev/forget-repository";
+/// Annotation on a ReplicationDestination (ours): the identity `user@host` named by the value has never been
+/// backed up, so an empty place without a repository, or snapshots of others that look alike, are in order
+/// and the volume stays empty. It weighs nothing once a backup of that identity is known.
+pub const FIRST_DEPLOYMENT: &str = "firedrill.dev/first-deployment";
 /// Annotation on a mover Job (ours; safe profile): generation of the replication object it was made for.
 pub const GENERATION: &str = "firedrill.dev/generation";
 

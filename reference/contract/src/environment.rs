@@ -241,6 +241,9 @@ pub mod safe {
     /// `true` when a first backup of the wanted identity is known to exist: a restore that finds nothing
     /// then fails, always.
     pub const KOPIA_BACKUP_KNOWN: &str = "KOPIA_BACKUP_KNOWN";
+    /// Identity (`user@host`) of which somebody says that it has never been backed up: a restore of it that
+    /// finds no repository in an empty place, or only others' snapshots alike, leaves the volume empty.
+    pub const KOPIA_FIRST_DEPLOYMENT: &str = "KOPIA_FIRST_DEPLOYMENT";
     /// Owner (`user@host`) from whom maintenance may be taken over, and nobody else.
     pub const KOPIA_MAINTENANCE_TAKEOVER_FROM: &str = "KOPIA_MAINTENANCE_TAKEOVER_FROM";
     /// Seconds that one request to an S3 store may take with all its retries.

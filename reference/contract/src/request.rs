@@ -84,6 +84,8 @@ pub struct Restore {
     pub shallow: Option<i32>,
     /// Remove what the destination holds before restoring.
     pub enable_file_deletion: bool,
+    /// Identity (`user@host`) of which somebody says that it has never been backed up.
+    pub first_deployment: Option<String>,
 }
 
 /// Parameters of maintenance.
@@ -287,6 +289,7 @@ fn restore(read: &Reader<'_>, profile: Profile) -> Result<Restore, Error> {
         previous: read.number(env::KOPIA_PREVIOUS)?,
         shallow: read.number(env::KOPIA_SHALLOW)?,
         enable_file_deletion: read.is_true(env::KOPIA_ENABLE_FILE_DELETION),
+        first_deployment: read.text(env::safe::KOPIA_FIRST_DEPLOYMENT),
     };
     if let (Profile::Safe, Some(text), None) = (profile, &restore.as_of, restore.as_of_instant()) {
         return Err(form(env::KOPIA_RESTORE_AS_OF, text, "an RFC 3339 time with its offset"));

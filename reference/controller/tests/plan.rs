@@ -479,6 +479,16 @@ fn a_restore_that_brought_nothing_says_so() {
 }
 
 #[test]
+fn a_declared_first_deployment_is_handed_on_and_offered_as_the_cure() {
+    let plain = destination(Profile::Safe, json!({}));
+    assert_eq!(variable(&plain, "KOPIA_FIRST_DEPLOYMENT"), None);
+    let said = json!({"metadata": {"annotations": {keys::FIRST_DEPLOYMENT: "app@t1"}}});
+    let declared = destination(Profile::Safe, said.clone());
+    assert_eq!(variable(&declared, "KOPIA_FIRST_DEPLOYMENT").as_deref(), Some("app@t1"));
+    assert_eq!(variable(&destination(Profile::Original, said), "KOPIA_FIRST_DEPLOYMENT"), None);
+}
+
+#[test]
 fn an_unusable_copy_method_is_told_before_the_restore_runs() {
     let clone = json!({"spec": {"kopia": {"copyMethod": "Clone"}}});
     check(

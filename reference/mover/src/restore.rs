@@ -3,7 +3,8 @@
 //! Safe: never creates a repository; only a complete snapshot of the wanted identity is restored; nothing
 //! is removed before it is known what to restore; after the restore everything is written back, caches are
 //! dropped, and every file is compared with the snapshot. Nothing found is in order only when nothing alike
-//! stands in a healthy repository that is the known one, and no first backup is known. Original: selection,
+//! stands in a healthy repository that is the known one, and no first backup is known; who declares the first
+//! deployment of exactly this identity may also start from an empty place or beside others alike. Original: selection,
 //! deletion and success as its script has them (`specs/volsync-behaviour.md` section 4.9).
 use contract::{Ending, ExitCode, Failure, outcome, outcome::NothingReason, request};
 use engine::{
@@ -31,7 +32,16 @@ pub async fn restore(run: &Run<'_>, task: &request::Restore, draft: &mut Draft) 
             format!("Data directory {} does not exist", run.request.data_directory),
         )
     })?;
-    let repository = connect(run, draft).await?;
+    let repository = match connect(run, draft).await {
+        Err(failure) if failure.code == ExitCode::RepositoryMissing && is_declared_first(run, task) => {
+            run.log.line("=== No data will be restored ===");
+            run.log.line(
+                "INFO: The place is empty and the first deployment was declared: nothing restored, nothing created",
+            );
+            return Ok(Ending::NothingRestored { reason: NothingReason::FirstDeployment });
+        }
+        opened => opened?,
+    };
     let start = run.now();
     run.log.line("INFO: === Starting restore operation ===");
     if run.is_original() && task.enable_file_deletion {
@@ -101,7 +111,7 @@ fn nothing(run: &Run<'_>, task: &request::Restore, snapshots: &[Snapshot]) -> Re
         );
         return Err(Failure { candidates: alike, ..Failure::new(ExitCode::NothingEligible, message) });
     }
-    if !alike.is_empty() {
+    if !alike.is_empty() && !is_declared_first(run, task) {
         let names: Vec<String> = alike.iter().map(|line| line.identity.to_string()).collect();
         let message = format!(
             "no snapshot of {wanted}, but the same app may stand there as {}; name the one that is meant",
@@ -121,6 +131,11 @@ fn nothing(run: &Run<'_>, task: &request::Restore, snapshots: &[Snapshot]) -> Re
     run.log.line("=== No data will be restored ===");
     run.log.line("INFO: Nothing alike stands in this repository and no first backup is known: first deployment, nothing restored");
     Ok(Ending::NothingRestored { reason: NothingReason::FirstDeployment })
+}
+
+/// Whether somebody said that exactly this identity has never been backed up.
+fn is_declared_first(run: &Run<'_>, task: &request::Restore) -> bool {
+    !run.is_original() && task.first_deployment.as_deref() == Some(&run.request.identity.user_at_host())
 }
 
 fn asked(task: &request::Restore) -> String {

@@ -402,6 +402,9 @@ fn late_variables(observed: &Observed, mut table: Environment) -> Environment {
         return table.literal(env::safe::MOVER_PROFILE, observed.setting.profile.as_str());
     }
     let known = crate::plan::known::repository(observed);
+    if let Subject::Destination(_) = subject {
+        table = table.optional(env::safe::KOPIA_FIRST_DEPLOYMENT, subject.annotation(keys::FIRST_DEPLOYMENT));
+    }
     table
         .optional(env::safe::KOPIA_EXPECTED_UNIQUE_ID, known)
         .flag(env::safe::KOPIA_BACKUP_KNOWN, crate::plan::known::has_backup(observed))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::crd::{CopyMethod, LatestMoverStatus, MoverResult};
 use api::names as keys;
-use contract::Outcome;
+use contract::{ExitCode, Outcome};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -17,6 +17,7 @@ use crate::cron;
 use crate::log;
 use crate::machine::Mode;
 use crate::metrics::Measure;
+use crate::observed::Observed;
 use crate::obstacle::Obstacle;
 use crate::plan::volume::{self, Cache, Stop};
 use crate::plan::{POLL_INTERVAL, Turn, copy_trigger, finish, known, pod, prerequisite, template};
@@ -270,8 +271,7 @@ fn progress(mut turn: Turn<'_>, job: &Job, mode: &Result<Mode, cron::Error>, int
         return turn.wait(claim, interval);
     }
     let attempts = observed.setting.job_backoff_limit.unwrap_or(pod::BACKOFF_LIMIT) + 1;
-    let last =
-        last_failure(&observed.pods).map_or_else(String::new, |text| format!(", the last with {text}"));
+    let last = last_failure(observed).map_or_else(String::new, |text| format!(", the last with {text}"));
     let text = format!("{losses} of {attempts} attempts of the mover failed{last}");
     turn.wait(Claim::in_progress_with(&text), interval)
 }
@@ -304,21 +304,35 @@ fn failed(mut turn: Turn<'_>, job: &Job) -> Vec<Act> {
     let claim = if observed.is_original() {
         Claim::in_progress()
     } else {
-        let last = last_failure(&observed.pods)
-            .map_or_else(String::new, |text| format!(", the last attempt with {text}"));
+        let last =
+            last_failure(observed).map_or_else(String::new, |text| format!(", the last attempt with {text}"));
         Claim::in_progress_with(&format!("the mover Job failed{last}"))
     };
     turn.wait(claim, POLL_INTERVAL)
 }
 
+/// What makes a restore that finds nothing go on, if it is the first deployment that it looks like.
+fn cure(observed: &Observed) -> String {
+    let Subject::Destination(_) = &observed.subject else { return String::new() };
+    let identity = observed.subject.identity(observed.found.as_ref()).user_at_host();
+    format!(
+        "; if it has never been backed up, annotate the ReplicationDestination with {}: {identity}",
+        api::names::FIRST_DEPLOYMENT
+    )
+}
+
 /// Says how the newest failed pod ended: its exit code and the mover's own words.
-fn last_failure(pods: &[Pod]) -> Option<String> {
+fn last_failure(observed: &Observed) -> Option<String> {
     let (code, message) =
-        pods.iter().rev().filter(|pod| phase_of(pod) == Some("Failed")).find_map(termination)?;
+        observed.pods.iter().rev().filter(|pod| phase_of(pod) == Some("Failed")).find_map(termination)?;
     let words = message
         .as_deref()
         .and_then(Outcome::from_termination_message)
-        .and_then(|outcome| outcome.failed().map(|failure| failure.message.clone()));
+        .and_then(|outcome| outcome.failed().cloned())
+        .map(|failure| match failure.code {
+            ExitCode::RepositoryMissing | ExitCode::OnlyAlike => failure.message + &cure(observed),
+            _ => failure.message,
+        });
     Some(match words {
         Some(words) => format!("exit code {code}: {words}"),
         None => format!("exit code {code}"),

@@ -55,6 +55,34 @@ fn a_wrong_identity_is_told_with_its_candidates() {
 }
 
 #[test]
+fn a_declared_first_deployment_starts_empty_and_creates_nothing() {
+    let first =
+        contract::Ending::NothingRestored { reason: contract::outcome::NothingReason::FirstDeployment };
+    let stage = Stage::filled();
+    let declared = |identity: &str| stage.restore().with("KOPIA_FIRST_DEPLOYMENT", identity);
+    assert_eq!(declared("app@media").run().outcome.ending, first, "from an empty place");
+    assert!(listing(&stage.repository()).is_empty(), "a restore made something");
+    failed_with(&declared("another@media").run(), ExitCode::RepositoryMissing);
+    failed_with(&declared("app@media").with("KOPIA_BACKUP_KNOWN", "true").run(), ExitCode::WrongRepository);
+    failed_with(
+        &declared("app@media").with("MOVER_PROFILE", "safe").with("KOPIA_EXPECTED_UNIQUE_ID", "c0ffee").run(),
+        ExitCode::WrongRepository,
+    );
+    fs::write(stage.repository().join("somebody's"), "x").expect("written");
+    let ended = declared("app@media").run();
+    assert!(ended.outcome.failed().is_some(), "a place that holds something is not empty: {}", ended.log);
+    fs::remove_file(stage.repository().join("somebody's")).expect("removed");
+
+    stage.backed_up();
+    let beside = || stage.restore().named("app", "downloads");
+    failed_with(&beside().run(), ExitCode::OnlyAlike);
+    failed_with(&beside().with("KOPIA_FIRST_DEPLOYMENT", "app@media").run(), ExitCode::OnlyAlike);
+    let declared = || beside().with("KOPIA_FIRST_DEPLOYMENT", "app@downloads");
+    assert_eq!(declared().run().outcome.ending, first, "beside another app");
+    failed_with(&declared().with("KOPIA_BACKUP_KNOWN", "true").run(), ExitCode::NothingEligible);
+}
+
+#[test]
 fn after_a_first_backup_nothing_found_is_never_in_order() {
     let stage = Stage::filled();
     stage.backed_up();
