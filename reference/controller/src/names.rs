@@ -9,6 +9,8 @@ use crate::Role;
 
 /// Longest name of a Job, because it becomes a label value.
 const JOB_NAME_MAX: usize = 63;
+/// Longest value of a label.
+const LABEL_VALUE_MAX: usize = 63;
 /// How much of a KopiaMaintenance's name its CronJob bears.
 const MAINTENANCE_NAME_MAX: usize = 34;
 
@@ -53,6 +55,16 @@ pub fn image(claim: &str, at: Timestamp) -> String {
 /// Names the prime claim of a claim being populated.
 pub fn prime(claim_uid: &str) -> String {
     format!("vs-prime-{claim_uid}")
+}
+
+/// A name as a label's value: as it is, or its beginning and the CRC-32 of all of it where a label cannot hold
+/// it. Names of claims and custom resources may have 253 characters, values of labels 63.
+pub fn label_value(name: &str) -> String {
+    if name.len() <= LABEL_VALUE_MAX {
+        return name.to_owned();
+    }
+    let cut: String = name.chars().take(LABEL_VALUE_MAX - 9).collect();
+    format!("{}-{:08x}", cut.trim_end_matches(['.', '-']), crc32fast::hash(name.as_bytes()))
 }
 
 /// Names the CronJob of a KopiaMaintenance.
@@ -100,6 +112,19 @@ mod tests {
         let long = "a".repeat(52);
         assert_eq!(job(Role::Source, &long), format!("volsync-src-{:08x}", crc32fast::hash(long.as_bytes())));
         assert_eq!(account(Role::Source, &long), format!("volsync-src-{long}"));
+    }
+
+    #[test]
+    fn labels_hold_every_name() {
+        assert_eq!(label_value("app-data"), "app-data");
+        let fits = "a".repeat(63);
+        assert_eq!(label_value(&fits), fits);
+        let (long, other) = (format!("{}.{}", "a".repeat(53), "b".repeat(40)), "a".repeat(253));
+        for name in [&long, &other] {
+            let value = label_value(name);
+            assert!(value.len() <= 63 && !value.contains(".-"), "{value}");
+        }
+        assert_ne!(label_value(&format!("{other}1")), label_value(&format!("{other}2")));
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn begin(observed: &Observed, destination_name: &str) -> Vec<Act> {
     let claim = &observed.claim;
     let uid = claim.uid().unwrap_or_default();
     let label = format!("{}{uid}", keys::VOLPOP_PVC_PREFIX);
-    let label_patch = json!({"metadata": {"labels": {label: claim.name_any()}}});
+    let label_patch = json!({"metadata": {"labels": {label: names::label_value(&claim.name_any())}}});
     let mut acts = vec![
         Act::Patch { kind: Kind::Snapshot, name: image.name.clone(), patch: label_patch },
         Act::create(prime(claim, &uid, &image.name)),
@@ -188,7 +188,7 @@ fn prime(claim: &PersistentVolumeClaim, uid: &str, image: &str) -> PersistentVol
             labels: Some(
                 [
                     (keys::CREATED_BY.to_owned(), keys::CREATED_BY_VOLSYNC.to_owned()),
-                    (keys::POPULATOR_PVC_FOR.to_owned(), claim.name_any()),
+                    (keys::POPULATOR_PVC_FOR.to_owned(), names::label_value(&claim.name_any())),
                 ]
                 .into(),
             ),

@@ -129,7 +129,8 @@ async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Optio
         known_repository: None,
         maintenance,
     };
-    let marked = ListParams::default().labels(&format!("{}={name}", keys::MAINTENANCE_NAME));
+    let marked =
+        ListParams::default().labels(&format!("{}={}", keys::MAINTENANCE_NAME, names::label_value(name)));
     observed.jobs =
         oldest_first(Api::<Job>::namespaced(client.clone(), namespace).list(&marked).await?.items);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);

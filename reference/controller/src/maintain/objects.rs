@@ -45,7 +45,7 @@ pub fn owner(maintenance: &KopiaMaintenance) -> OwnerReference {
 fn labels(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (keys::KOPIA_MAINTENANCE.to_owned(), "true".to_owned()),
-        (keys::MAINTENANCE_NAME.to_owned(), name.to_owned()),
+        (keys::MAINTENANCE_NAME.to_owned(), names::label_value(name)),
     ])
 }
 
