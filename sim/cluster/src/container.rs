@@ -119,7 +119,17 @@ impl Held {
         take_name(&docker, &spec.name).await?;
         let network = run.network().await?;
         let (name, aliases) = (spec.name.clone(), spec.aliases.clone());
-        let started = request(run, spec, &network).start().await;
+        let request = request(run, spec, &network);
+        // The engine goes on creating when its client goes away; so the request outlives whoever awaits it here, and
+        // the end of the run waits for it.
+        let (hand_over, taken) = tokio::sync::oneshot::channel();
+        let busy = run.busy().await;
+        tokio::spawn(async move {
+            let unwanted = hand_over.send(request.start().await).err();
+            drop(unwanted); // nobody waits any more: its handle removes it
+            drop(busy);
+        });
+        let started = taken.await.expect("the task sends before it ends");
         let container = match started {
             Ok(container) => container,
             Err(error) => {

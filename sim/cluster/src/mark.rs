@@ -83,10 +83,13 @@ impl Owner {
 
 /// Says whether what bears these labels was left behind: it is ours, not kept, and its owner is gone.
 pub fn is_left_behind(labels: &BTreeMap<String, String>) -> bool {
+    !labels.contains_key(KEEP) && is_orphan(labels)
+}
+
+/// Says whether what bears these labels is ours and its owner is gone, kept or not.
+pub(crate) fn is_orphan(labels: &BTreeMap<String, String>) -> bool {
     let owner = labels.get(OWNER).and_then(|label| Owner::parse(label));
-    labels.contains_key(RUN)
-        && !labels.contains_key(KEEP)
-        && owner.is_some_and(|owner| owner.life() == Life::Gone)
+    labels.contains_key(RUN) && owner.is_some_and(|owner| owner.life() == Life::Gone)
 }
 
 fn started(pid: u32) -> Option<u64> {

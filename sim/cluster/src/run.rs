@@ -12,7 +12,7 @@ use std::{
 };
 
 use testcontainers::bollard::{Docker, models::NetworkCreateRequest};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock};
 
 use crate::{
     Error, cache, engine,
@@ -40,6 +40,8 @@ struct Inner {
     swept: Swept,
     directory: PathBuf,
     network: Mutex<bool>,
+    /// Read by what is being made, written by the end of the run.
+    making: Arc<RwLock<()>>,
 }
 
 impl Run {
@@ -52,10 +54,14 @@ impl Run {
         let directory = cache::root().join("runs").join(&id);
         fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
         let owner = directory.join("owner");
-        let mark = if options.keep { mark::KEEP.to_owned() } else { Owner::this_process().label() };
+        let mut mark = Owner::this_process().label();
+        if options.keep {
+            mark = format!("{} {mark}", mark::KEEP);
+        }
         fs::write(&owner, mark).map_err(Error::file("write", &owner))?;
         let network = Mutex::new(false);
-        Ok(Self(Arc::new(Inner { id, keep: options.keep, docker, found, swept, directory, network })))
+        let (keep, making) = (options.keep, Arc::default());
+        Ok(Self(Arc::new(Inner { id, keep, docker, found, swept, directory, network, making })))
     }
 
     /// Six letters and digits that tell this run from every other.
@@ -129,11 +135,18 @@ impl Run {
         Ok(name)
     }
 
-    /// Ends the run: everything that bears its id is removed, unless it keeps.
+    /// Says that something is being made, until the guard goes.
+    pub(crate) async fn busy(&self) -> OwnedRwLockReadGuard<()> {
+        self.0.making.clone().read_owned().await
+    }
+
+    /// Ends the run: everything that bears its id is removed, unless it keeps. What the engine was still making when
+    /// its maker was interrupted is waited for, and goes as well.
     pub async fn finish(&self) -> Result<Swept, Error> {
         if self.0.keep {
             return Ok(Swept::default());
         }
+        let _nothing_is_being_made = self.0.making.write().await;
         sweep::sweep(&self.0.docker, Which::Run(self.id())).await
     }
 

@@ -33,7 +33,7 @@ pub enum Which<'a> {
     LeftBehind,
     /// Everything of one run, kept or not.
     Run(&'a str),
-    /// Everything that was to be kept, of any run.
+    /// Everything that was to be kept, of runs whose process has ended.
     Kept,
 }
 
@@ -64,17 +64,21 @@ impl Which<'_> {
         match self {
             Self::LeftBehind => mark::is_left_behind(labels),
             Self::Run(id) => labels.get(mark::RUN).is_some_and(|run| run == id),
-            Self::Kept => labels.contains_key(mark::RUN) && labels.contains_key(mark::KEEP),
+            Self::Kept => labels.contains_key(mark::KEEP) && mark::is_orphan(labels),
         }
     }
 
     fn takes_directory(self, name: &str, owner: &str) -> bool {
         match self {
-            Self::LeftBehind => Owner::parse(owner).is_some_and(|owner| owner.life() == Life::Gone),
+            Self::LeftBehind => is_gone(owner),
             Self::Run(id) => name == id,
-            Self::Kept => owner == mark::KEEP,
+            Self::Kept => owner.strip_prefix(mark::KEEP).is_some_and(|owner| is_gone(owner.trim())),
         }
     }
+}
+
+fn is_gone(owner: &str) -> bool {
+    Owner::parse(owner).is_some_and(|owner| owner.life() == Life::Gone)
 }
 
 /// Removes what `which` names.
@@ -242,5 +246,11 @@ mod tests {
         assert!(!Which::Run("abd").takes(&labels));
         assert!(!Which::LeftBehind.takes(&labels), "without an owner nothing can be judged");
         assert!(!Which::Kept.takes(&labels));
+        let mut kept = labels;
+        kept.insert(mark::KEEP.to_owned(), "true".to_owned());
+        kept.insert(mark::OWNER.to_owned(), Owner::this_process().label());
+        assert!(!Which::Kept.takes(&kept), "its process still lives");
+        kept.insert(mark::OWNER.to_owned(), "1/1/1/an-earlier-boot".to_owned());
+        assert!(Which::Kept.takes(&kept) && !Which::LeftBehind.takes(&kept));
     }
 }

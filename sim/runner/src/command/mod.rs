@@ -7,6 +7,7 @@
 mod bed;
 pub mod compare;
 mod doctor;
+mod images;
 mod incident;
 mod phrases;
 mod play;
@@ -47,6 +48,8 @@ enum What {
     Reproduce(incident::ReproduceArgs),
     /// Keeps an embedded cluster running on loopback, in real time, for curl, kubectl and controllers.
     Serve(serve::Args),
+    /// Builds, lists or removes the container images of the kind tier; no registry is needed.
+    Images(images::Args),
     /// Tries what this machine can do, and says what to install for the rest.
     Doctor(doctor::Args),
     /// Lists every phrase that a feature can use.
@@ -69,6 +72,7 @@ impl Firedrill {
             What::Incidents(args) => incident::list(&args),
             What::Reproduce(args) => incident::reproduce(&args),
             What::Serve(args) => serve::command(&args),
+            What::Images(args) => images::command(&args),
             What::Doctor(args) => doctor::command(&args),
             What::Phrases(args) => phrases::command(&args),
             What::Play => play::command(),
