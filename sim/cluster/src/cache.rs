@@ -3,10 +3,6 @@
 use std::path::PathBuf;
 
 /// `$XDG_CACHE_HOME/firedrill`, else `~/.cache/firedrill`, else the system's directory for temporary files.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the cache directory is the operating system's convention, the same for every caller"
-)]
 pub fn root() -> PathBuf {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     named("XDG_CACHE_HOME")

@@ -123,7 +123,7 @@ impl Held {
         // The engine goes on creating when its client goes away; so the request outlives whoever awaits it here, and
         // the end of the run waits for it.
         let (hand_over, taken) = tokio::sync::oneshot::channel();
-        let busy = run.busy().await;
+        let busy = run.busy().await?;
         tokio::spawn(async move {
             let unwanted = hand_over.send(request.start().await).err();
             drop(unwanted); // nobody waits any more: its handle removes it

@@ -43,10 +43,6 @@ pub async fn connect() -> Result<Docker, Error> {
 }
 
 /// Says where the engine is looked for.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "DOCKER_HOST is the engine's own convention, also followed by testcontainers"
-)]
 fn host() -> String {
     std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
 }

@@ -177,6 +177,12 @@ pub enum Error {
         /// The end of its output.
         output: String,
     },
+    /// The run is over.
+    #[error("run {run} has ended: nothing can be made in it any more")]
+    Ended {
+        /// Its id.
+        run: String,
+    },
     /// A level was not reached in time.
     #[error("waited {} s for {what}, and the last look said: {last}", within.as_secs())]
     Deadline {

@@ -43,7 +43,7 @@ pub use error::{Error, chain};
 pub use exec::{Command, Output};
 pub use kind::{KindCluster, KindClusterBuilder, Node, NodeImage, Role};
 pub use minio::{Minio, MinioBuilder};
-pub use recipe::{MINIO_IMAGE, NETBASE_IMAGE, NODE_IMAGE};
+pub use recipe::{MINIO_IMAGE, NETBASE_IMAGE, NODE_IMAGE, SIDE_PROGRAMS_IMAGE};
 pub use run::{Run, RunOptions};
 pub use sibling::{Sibling, SiblingBuilder};
 pub use wait::{Look, wait};

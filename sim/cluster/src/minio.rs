@@ -77,7 +77,7 @@ impl MinioBuilder {
             Some(port) => builder.port_at(PORT, port),
             None => builder.port(PORT),
         };
-        let sibling = builder.start().await?;
+        let sibling = Box::pin(builder.start()).await?;
         let authority = if self.tls {
             let authority = Authority::new("firedrill test authority")?;
             let names = [sibling.alias(), sibling.container(), "localhost", "127.0.0.1"].map(str::to_owned);

@@ -40,8 +40,8 @@ struct Inner {
     swept: Swept,
     directory: PathBuf,
     network: Mutex<bool>,
-    /// Read by what is being made, written by the end of the run.
-    making: Arc<RwLock<()>>,
+    /// Read by what is being made, written by the end of the run, which makes it true.
+    ended: Arc<RwLock<bool>>,
 }
 
 impl Run {
@@ -60,8 +60,8 @@ impl Run {
         }
         fs::write(&owner, mark).map_err(Error::file("write", &owner))?;
         let network = Mutex::new(false);
-        let (keep, making) = (options.keep, Arc::default());
-        Ok(Self(Arc::new(Inner { id, keep, docker, found, swept, directory, network, making })))
+        let (keep, ended) = (options.keep, Arc::default());
+        Ok(Self(Arc::new(Inner { id, keep, docker, found, swept, directory, network, ended })))
     }
 
     /// Six letters and digits that tell this run from every other.
@@ -114,6 +114,7 @@ impl Run {
     /// The run's network, made at the first call: clusters and siblings of a run see each other by name.
     pub async fn network(&self) -> Result<String, Error> {
         let name = format!("firedrill-{}", self.id());
+        let _busy = self.busy().await?;
         let mut made = self.0.network.lock().await;
         if !*made {
             let request = NetworkCreateRequest {
@@ -135,18 +136,22 @@ impl Run {
         Ok(name)
     }
 
-    /// Says that something is being made, until the guard goes.
-    pub(crate) async fn busy(&self) -> OwnedRwLockReadGuard<()> {
-        self.0.making.clone().read_owned().await
+    /// Says that something is being made, until the guard goes; an error once the run has ended. Not to be nested.
+    pub(crate) async fn busy(&self) -> Result<OwnedRwLockReadGuard<bool>, Error> {
+        let ended = self.0.ended.clone().read_owned().await;
+        if *ended {
+            return Err(Error::Ended { run: self.id().to_owned() });
+        }
+        Ok(ended)
     }
 
     /// Ends the run: everything that bears its id is removed, unless it keeps. What the engine was still making when
-    /// its maker was interrupted is waited for, and goes as well.
+    /// its maker was interrupted is waited for, and goes as well; what is asked for later is refused.
     pub async fn finish(&self) -> Result<Swept, Error> {
         if self.0.keep {
             return Ok(Swept::default());
         }
-        let _nothing_is_being_made = self.0.making.write().await;
+        *self.0.ended.write().await = true;
         sweep::sweep(&self.0.docker, Which::Run(self.id())).await
     }
 

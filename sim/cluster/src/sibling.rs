@@ -111,7 +111,7 @@ impl SiblingBuilder {
     /// Starts it and sees that it still runs; what it serves is for the caller to wait for.
     pub async fn start(self) -> Result<Sibling, Error> {
         let alias = self.spec.aliases[0].clone();
-        let held = Held::start(&self.run, self.spec).await?;
+        let held = Box::pin(Held::start(&self.run, self.spec)).await?;
         Ok(Sibling { held, alias })
     }
 }

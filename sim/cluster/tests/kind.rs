@@ -1,7 +1,8 @@
 //! The fixtures on a real engine, with the locally built images.
 //!
 //! Each test is skipped with a printed reason where the machine lacks something, unless `FIREDRILL_REQUIRE` names
-//! `kind`. They share nothing: each has a run of its own, which sweeps and finishes.
+//! `kind`. Each has a run of its own, and they go one after another: every run sweeps when it begins, and would
+//! take from another test what that test wants to see swept.
 
 use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
@@ -13,9 +14,25 @@ use cluster::{
     sweep::{self, Swept, Which},
 };
 
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// A run, and the guard that keeps the other tests waiting.
+struct Begun {
+    run: Run,
+    _alone: tokio::sync::MutexGuard<'static, ()>,
+}
+
+impl std::ops::Deref for Begun {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.run
+    }
+}
+
 /// A run, or none with the reason printed.
-#[expect(clippy::disallowed_methods, reason = "FIREDRILL_REQUIRE is how a machine says what it must have")]
-async fn begin(images: &[&str]) -> Option<Run> {
+async fn begin(images: &[&str]) -> Option<Begun> {
+    let alone = ALONE.lock().await;
     let begun = async {
         let run = Run::start(RunOptions::default()).await?;
         for name in images {
@@ -27,7 +44,7 @@ async fn begin(images: &[&str]) -> Option<Run> {
         Ok(run)
     };
     match begun.await {
-        Ok(run) => Some(run),
+        Ok(run) => Some(Begun { run, _alone: alone }),
         Err(error) if error.is_precondition() => {
             let required = std::env::var("FIREDRILL_REQUIRE").unwrap_or_default();
             assert!(
@@ -43,7 +60,7 @@ async fn begin(images: &[&str]) -> Option<Run> {
 }
 
 /// Everything at the engine that bears a run's id.
-async fn left(run: &str) -> Vec<String> {
+fn left(run: &str) -> Vec<String> {
     let output = |words: &[&str]| {
         let label = format!("label={}={run}", mark::RUN);
         let output =
@@ -92,9 +109,9 @@ async fn a_sibling_can_be_stopped_paused_and_cut_off() {
     server.start().await.unwrap();
     assert!(server.is_running().await.unwrap());
     drop((server, client));
-    assert_eq!(left(run.id()).await.len(), 1, "handles took their containers; the network is the run's");
+    assert_eq!(left(run.id()).len(), 1, "handles took their containers; the network is the run's");
     finished(run.finish().await);
-    assert_eq!(left(run.id()).await, Vec::<String>::new());
+    assert_eq!(left(run.id()), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,11 +126,7 @@ async fn the_same_port_twice_is_one_sentence() {
     let missing = Sibling::builder(&run, "none", "kind.local/no-such:1").start().await.unwrap_err();
     assert!(missing.is_precondition() && missing.to_string().contains("firedrill images build"), "{missing}");
     finished(run.finish().await);
-    assert_eq!(
-        left(run.id()).await,
-        Vec::<String>::new(),
-        "a container that did not start is not left either"
-    );
+    assert_eq!(left(run.id()), Vec::<String>::new(), "a container that did not start is not left either");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,7 +223,7 @@ async fn a_cluster_lives_through_its_life() {
     assert!(!path.exists());
     minio.delete().await.unwrap();
     finished(run.finish().await);
-    assert_eq!(left(run.id()).await, Vec::<String>::new());
+    assert_eq!(left(run.id()), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,7 +265,7 @@ async fn what_a_killed_run_left_is_swept_and_a_living_one_is_not() {
     make(&name, &owner);
     let swept = sweep::sweep(living.docker(), Which::LeftBehind).await.unwrap();
     assert!(!swept.containers.contains(&name), "its owner still lives");
-    assert_eq!(left("deadrun").await.len(), 3);
+    assert_eq!(left("deadrun").len(), 3);
     child.kill().unwrap();
     child.wait().unwrap();
     let swept = sweep::sweep(living.docker(), Which::LeftBehind).await.unwrap();
@@ -260,7 +273,7 @@ async fn what_a_killed_run_left_is_swept_and_a_living_one_is_not() {
         swept.containers.contains(&name) && swept.networks.contains(&name) && swept.volumes.contains(&name),
         "{swept:?}"
     );
-    assert_eq!(left("deadrun").await, Vec::<String>::new());
+    assert_eq!(left("deadrun"), Vec::<String>::new());
     assert!(sibling.is_running().await.unwrap(), "what lives was not touched");
     finished(living.finish().await);
 }
@@ -295,7 +308,12 @@ async fn nothing_is_left_of_a_run_that_was_killed_at_any_point() {
     let Some(run) = begin(&[NODE_IMAGE, MINIO_IMAGE]).await else { return };
     let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples/kind");
     assert!(program.exists(), "cargo builds examples with tests: {}", program.display());
-    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    // The engine mounts for everybody's containers; all else that appears would be ours.
+    let mounts = || {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let places = table.lines().filter_map(|line| line.split_whitespace().nth(4).map(str::to_owned));
+        places.filter(|place| !place.contains("/docker/")).collect::<Vec<_>>()
+    };
     let before = mounts();
     for (millis, polite) in [(400, false), (1500, false), (1500, true), (9000, false)] {
         let mut child = std::process::Command::new(&program)
@@ -326,7 +344,7 @@ async fn nothing_is_left_of_a_run_that_was_killed_at_any_point() {
             }
             assert!(!found.is_empty(), "killed after {millis} ms: {said}");
         }
-        assert_eq!(left(&id).await, Vec::<String>::new(), "killed after {millis} ms");
+        assert_eq!(left(&id), Vec::<String>::new(), "killed after {millis} ms");
         assert!(!run.directory().with_file_name(&id).exists());
     }
     assert_eq!(mounts(), before);
@@ -343,4 +361,6 @@ async fn the_engine_is_described() {
     let directory = run.directory().to_owned();
     finished(run.finish().await);
     assert!(!directory.exists());
+    let late = Sibling::builder(&run, "late", NETBASE_IMAGE).start().await.unwrap_err();
+    assert!(matches!(late, Error::Ended { .. } | Error::ImageMissing { .. }), "{late}");
 }

@@ -106,7 +106,7 @@ pub async fn remove(docker: &Docker, cache_too: bool) -> Result<Vec<String>, Err
         let options = RemoveImageOptionsBuilder::new().force(true).build();
         match docker.remove_image(&image.name, Some(options), None).await {
             Ok(_) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {
-                removed.push(image.name)
+                removed.push(image.name);
             }
             Err(error) => return Err(Error::docker(format!("remove the image {}", image.name))(error)),
         }
@@ -121,9 +121,8 @@ pub async fn remove(docker: &Docker, cache_too: bool) -> Result<Vec<String>, Err
 pub async fn load(docker: &Docker, archive: &Path) -> Result<(), Error> {
     let doing = || format!("load {}", archive.display());
     let file = tokio::fs::File::open(archive).await.map_err(Error::file("open", archive))?;
-    let stream = exec::pieces(file).map(|piece| piece.unwrap_or_default());
     let options = ImportImageOptionsBuilder::new().quiet(true).build();
-    let body = testcontainers::bollard::body_stream(stream);
+    let body = testcontainers::bollard::body_try_stream(exec::pieces(file));
     let mut answers = docker.import_image(options, body, None);
     while let Some(answer) = answers.next().await {
         answer.map_err(Error::docker(doing()))?;

@@ -22,6 +22,8 @@ use crate::{
 
 /// Longest name of a cluster within a run: the host name of its fifth worker must fit into 63 letters.
 const NAME_MAX: usize = 24;
+/// What a stock node runs where the side programs were not built here: it is where registries can be reached.
+const SNAPSHOT_CONTROLLER: &str = "registry.k8s.io/sig-storage/snapshot-controller:v8.6.0";
 /// The API server's port inside the control plane.
 const API_PORT: u16 = 6443;
 
@@ -155,6 +157,10 @@ impl KindClusterBuilder {
     /// Preconditions come before anything is made. After any other error everything made so far is gone again,
     /// except in a run that keeps.
     pub async fn create(self) -> Result<KindCluster, Error> {
+        Box::pin(self.make()).await // the state of all nodes at once is large
+    }
+
+    async fn make(self) -> Result<KindCluster, Error> {
         check_name(&self.name)?;
         let docker = self.run.docker().clone();
         require_image(&docker, self.image.name()).await?;
@@ -305,7 +311,16 @@ impl KindCluster {
             }
         }
         if snapshots {
-            input = format!("{input}\n---\n{}\n---\n{}", recipe::SNAPSHOT_CRDS, recipe::SNAPSHOT_CONTROLLER);
+            let mut controller = recipe::SNAPSHOT_CONTROLLER.to_owned();
+            if let NodeImage::Stock(_) = self.image {
+                let built = recipe::side_programs_archive();
+                if built.exists() {
+                    self.load_image(&built).await?;
+                } else {
+                    controller = controller.replace(recipe::SIDE_PROGRAMS_IMAGE, SNAPSHOT_CONTROLLER);
+                }
+            }
+            input = format!("{input}\n---\n{}\n---\n{controller}", recipe::SNAPSHOT_CRDS);
         }
         let mut command = Command::script(script.clone());
         if !input.trim().is_empty() {

@@ -32,6 +32,9 @@ pub const NODE_IMAGE: &str = "kind.local/node:v1.34.10";
 pub const MINIO_IMAGE: &str = "kind.local/minio:1";
 /// Name and tag of a small image with a shell, file, mount and packet filter tools; every node has it.
 pub const NETBASE_IMAGE: &str = "kind.local/netbase:1";
+/// Name and tag of the image with `/csi-provisioner`, `/csi-snapshotter`, `/csi-resizer` and `/snapshot-controller`;
+/// every node has it.
+pub const SIDE_PROGRAMS_IMAGE: &str = "kind.local/csi:1";
 
 pub(crate) const SNAPSHOT_CRDS: &str = include_str!("../../recipe/manifests/snapshot-crds.yaml");
 pub(crate) const SNAPSHOT_CONTROLLER: &str = include_str!("../../recipe/manifests/snapshot-controller.yaml");
@@ -101,6 +104,11 @@ const HELM: Go = Go {
 pub(crate) fn helm() -> Option<PathBuf> {
     let built = cache::root().join("images/out/helm");
     steps::on_path("helm").or_else(|| steps::is_made(&built, &HELM.key()).then_some(built))
+}
+
+/// Where the archive of the image with the CSI side programs stays after a build, for nodes of other images.
+pub(crate) fn side_programs_archive() -> PathBuf {
+    cache::root().join("images/csi.tar")
 }
 
 /// Digest of the recipe of an image by its name; empty for images that no recipe makes.
@@ -193,6 +201,7 @@ mod tests {
         assert!(NODE_IMAGE.ends_with(KUBERNETES));
         let sandbox = FILES.get_file("node/containerd.toml").unwrap().contents_utf8().unwrap();
         assert!(sandbox.contains(&format!("{REPOSITORY}/pause:{PAUSE_TAG}")));
+        assert!(SNAPSHOT_CONTROLLER.contains(SIDE_PROGRAMS_IMAGE));
         let network = FILES.get_file("node/10-node.conflist").unwrap().contents_utf8().unwrap();
         assert!(network.contains("10.244.0.0/24"));
     }

@@ -162,7 +162,10 @@ pub(super) async fn build(kitchen: &Kitchen, docker: &Docker) -> Result<(), Erro
             std::fs::write(&partial, "").map_err(Error::file("write", &partial))
         })
         .await?;
-    // The tree is inside the image now; what it was made of stays, for the next change.
+    // Both are inside the image now. What stays is what others load by themselves, and what was long in the making.
+    std::fs::rename(archives.join("csi.tar"), super::side_programs_archive())
+        .map_err(Error::file("keep", super::side_programs_archive()))?;
+    steps::remove(&archives)?;
     steps::remove(&node)
 }
 

@@ -255,7 +255,6 @@ fn last_line(log: &Path) -> String {
 }
 
 /// Where a program lies on PATH.
-#[expect(clippy::disallowed_methods, reason = "PATH is how programs are found")]
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let places = std::env::split_paths(&path).map(|place| place.join(program));
