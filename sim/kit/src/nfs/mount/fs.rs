@@ -84,8 +84,8 @@ impl NfsFs {
     }
 }
 
-fn is_sync(flags: i32) -> bool {
-    OFlags::from_bits_retain(flags.cast_unsigned()).intersects(OFlags::SYNC | OFlags::DSYNC)
+fn opened_as(flags: i32) -> OFlags {
+    OFlags::from_bits_retain(flags.cast_unsigned())
 }
 
 impl Filesystem for NfsFs {
@@ -244,7 +244,7 @@ impl Filesystem for NfsFs {
     }
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (who, work) = (self.who(request), self.work.clone());
-        match work.open(who, number.0, is_sync(flags.0)) {
+        match work.open(who, number.0, opened_as(flags.0)) {
             Err(error) => reply.error(code(error)),
             Ok(key) => self.start(async move {
                 // Close-to-open: whoever opens sees what the last one closed, and a stale handle at once.
@@ -275,13 +275,13 @@ impl Filesystem for NfsFs {
         reply: ReplyCreate,
     ) {
         let (who, work, name, ttl) = (self.who(request), self.work.clone(), name.to_owned(), self.ttl);
-        let opened_as = OFlags::from_bits_retain(flags.cast_unsigned());
-        let (is_exclusive, is_cut) = (opened_as.contains(OFlags::EXCL), opened_as.contains(OFlags::TRUNC));
+        let flags = opened_as(flags);
+        let (is_exclusive, is_cut) = (flags.contains(OFlags::EXCL), flags.contains(OFlags::TRUNC));
         self.start(async move {
             let created = async {
                 let (number, attributes) =
                     work.create(&who, parent.0, &name, mode, is_exclusive, is_cut).await?;
-                Ok((number, attributes, work.open(who, number, is_sync(flags))?))
+                Ok((number, attributes, work.open(who, number, flags)?))
             };
             match created.await {
                 Ok((number, attributes, key)) => reply.created(
@@ -338,7 +338,7 @@ impl Filesystem for NfsFs {
         });
     }
     fn flush(&self, _: &Request, _: INodeNo, open: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        self.done(reply, |work| async move { work.commit(&*work.opened(open.0)?).await });
+        self.done(reply, |work| async move { work.close(&*work.opened(open.0)?).await });
     }
     fn fsync(&self, _: &Request, _: INodeNo, open: FileHandle, _: bool, reply: ReplyEmpty) {
         self.done(reply, |work| async move { work.commit(&*work.opened(open.0)?).await });

@@ -244,7 +244,8 @@ impl Line {
                 Err(error) => tracing::debug!(%error, host = self.host, "cannot connect"),
             }
             if next.is_none() && !self.is_idle() {
-                tokio::time::sleep(pause).await;
+                // Somebody new asks: a soft mount's patience may be shorter than the pause.
+                let _ = tokio::time::timeout(pause, self.fresh.notified()).await;
                 pause = (pause * 2).min(PAUSES.1);
             }
         }

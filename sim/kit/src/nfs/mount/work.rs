@@ -19,7 +19,7 @@ use nfs3_types::{
     rpc::auth_unix,
     xdr_codec::{Opaque, Void},
 };
-use rustix::io::Errno;
+use rustix::{fs::OFlags, io::Errno};
 
 use super::{
     listing::Listing,
@@ -50,6 +50,8 @@ pub struct Open {
     pub who: auth_unix,
     /// Every write is stable before it returns.
     pub is_sync: bool,
+    /// It can be written through; a close of any other has nothing to wait for.
+    pub is_writable: bool,
     /// A directory's names, as far as they were read.
     pub listing: tokio::sync::Mutex<Listing>,
     unstable: Arc<Unstable>,
@@ -319,16 +321,25 @@ impl Work {
     ///
     /// # Errors
     /// ESTALE for a node that is not known.
-    pub fn open(&self, who: auth_unix, number: u64, is_sync: bool) -> Result<u64, Errno> {
+    pub fn open(&self, who: auth_unix, number: u64, flags: OFlags) -> Result<u64, Errno> {
         let (handle, unstable) = {
             let mut nodes = self.nodes();
             let node = nodes.open(number).ok_or(Errno::STALE)?;
             (node.handle.clone(), node.unstable.clone())
         };
         let told = unstable.told();
-        let is_sync = is_sync || self.is_sync;
-        let open =
-            Open { number, handle, who, is_sync, listing: tokio::sync::Mutex::default(), unstable, told };
+        let is_sync = self.is_sync || flags.intersects(OFlags::SYNC | OFlags::DSYNC);
+        let is_writable = flags.intersects(OFlags::WRONLY | OFlags::RDWR);
+        let open = Open {
+            number,
+            handle,
+            who,
+            is_sync,
+            is_writable,
+            listing: tokio::sync::Mutex::default(),
+            unstable,
+            told,
+        };
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         self.opens().insert(key, Arc::new(open));
         Ok(key)
@@ -372,6 +383,10 @@ impl Work {
     /// Commits what was written, and tells of errors.
     pub async fn commit(&self, open: &Open) -> Result<(), Errno> {
         open.unstable.commit(&self.remote, &open.who, &open.handle, &open.told).await
+    }
+    /// Commits what was written through a file that is being closed, as the kernel's client does.
+    pub async fn close(&self, open: &Open) -> Result<(), Errno> {
+        if open.is_writable { self.commit(open).await } else { Ok(()) }
     }
     /// How full the file system is.
     pub async fn statfs(&self, who: &auth_unix) -> Result<FSSTAT3resok, Errno> {
