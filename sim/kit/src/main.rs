@@ -23,6 +23,8 @@ enum Double {
     Csi(kit::csi::Args),
     /// Arms, lifts and lists faults of a running driver; restarts it
     CsiCtl(kit::csi::ctl::Args),
+    /// Prints what to apply so that the CSI drivers run in a cluster
+    Manifests(kit::csi::manifest::Args),
     /// Carries a tree with all attributes into or out of a directory
     Hand(kit::hand::Args),
     /// An NFSv3 server with faults
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Kit::parse_from(arguments()).double {
         Double::Csi(args) => kit::csi::main(args),
         Double::CsiCtl(args) => kit::csi::ctl::main(args),
+        Double::Manifests(args) => kit::csi::manifest::main(args),
         Double::Hand(args) => kit::hand::main(args),
         Double::NfsServer(args) => kit::nfs::server::main(args),
         Double::NfsCtl(args) => kit::nfs::ctl::main(args),

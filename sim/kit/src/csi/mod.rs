@@ -16,6 +16,7 @@ pub mod driver;
 mod identity;
 pub mod inventory;
 mod kubelet;
+pub mod manifest;
 mod mounts;
 mod node;
 mod proto;

@@ -13,6 +13,7 @@ use std::{
 use fault::{Register, Seam};
 use futures::stream;
 use tokio::{
+    net::UnixListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
@@ -23,13 +24,10 @@ use super::{
     controller::ControllerService,
     driver::Driver,
     identity::IdentityService,
-    kubelet::RegistrationService,
+    kubelet::Registration,
     mounts::Mounts,
     node::NodeService,
-    proto::{
-        controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer,
-        registration::registration_server::RegistrationServer,
-    },
+    proto::{controller_server::ControllerServer, identity_server::IdentityServer, node_server::NodeServer},
 };
 use crate::control::{Reply, Request, server};
 
@@ -92,18 +90,22 @@ pub async fn run(options: Options) -> io::Result<()> {
         );
         let driver = Arc::new(opened?);
         let (socket, registration) = (options.socket(&spec.name), options.registration(&spec.name));
-        let (name, endpoint) = (spec.name.clone(), socket.display().to_string());
-        tracing::info!(driver = name, character = %spec.character, socket = endpoint, "serving");
+        let (name, endpoint) = (spec.name.clone(), socket.clone());
+        tracing::info!(driver = name, character = %spec.character, socket = %endpoint.display(), "serving");
         let served = Arc::clone(&driver);
-        serving.spawn(kept(socket, move || {
-            Routes::new(IdentityServer::new(IdentityService(Arc::clone(&served))))
+        serving.spawn(kept(socket, move |listener| {
+            let routes = Routes::new(IdentityServer::new(IdentityService(Arc::clone(&served))))
                 .add_service(ControllerServer::new(ControllerService(Arc::clone(&served))))
-                .add_service(NodeServer::new(NodeService(Arc::clone(&served))))
+                .add_service(NodeServer::new(NodeService(Arc::clone(&served))));
+            let incoming = stream::unfold(listener, |listener| async move {
+                let accepted = listener.accept().await.map(|(stream, _)| stream);
+                Some((accepted, listener))
+            });
+            let server = Server::builder().add_routes(routes).serve_with_incoming(incoming);
+            async move { server.await.map_err(io::Error::other) }
         }));
-        serving.spawn(kept(registration, move || {
-            let (name, endpoint) = (name.clone(), endpoint.clone());
-            Routes::new(RegistrationServer::new(RegistrationService { name, endpoint }))
-        }));
+        let kubelet = Arc::new(Registration { name, endpoint });
+        serving.spawn(kept(registration, move |listener| registered(listener, Arc::clone(&kubelet))));
         drivers.push(driver);
     }
     let drivers: Arc<[Arc<Driver>]> = drivers.into();
@@ -156,34 +158,42 @@ async fn answer(
     }
 }
 
-/// Serves routes on a socket, and makes the socket anew whenever it is gone from its folder.
-async fn kept(path: PathBuf, routes: impl Fn() -> Routes + Send) -> io::Result<()> {
+/// Answers the kubelet until the listener breaks; a caller's nonsense ends only its own connection.
+async fn registered(listener: UnixListener, kubelet: Arc<Registration>) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let kubelet = Arc::clone(&kubelet);
+        tokio::spawn(async move {
+            if let Err(error) = kubelet.answer(stream).await {
+                tracing::warn!(driver = kubelet.name, %error, "a registration call broke off");
+            }
+        });
+    }
+}
+
+/// Serves on a socket, and makes the socket anew whenever it is gone from its folder.
+async fn kept<F: Future<Output = io::Result<()>>>(
+    path: PathBuf,
+    serve: impl Fn(UnixListener) -> F,
+) -> io::Result<()> {
     loop {
         let listener = server::bind(&path)?;
         let inode = std::fs::metadata(&path)?.ino();
-        let incoming = stream::unfold(listener, |listener| async move {
-            let accepted = listener.accept().await.map(|(stream, _)| stream);
-            Some((accepted, listener))
-        });
-        let gone = {
-            let path = path.clone();
-            async move {
-                let mut checks = tokio::time::interval(SOCKET_CHECK);
-                loop {
-                    checks.tick().await;
-                    if std::fs::metadata(&path).map(|found| found.ino()).ok() != Some(inode) {
-                        tracing::warn!(socket = %path.display(), "the socket is gone from its folder: making it anew");
-                        return;
-                    }
+        let gone = async {
+            let mut checks = tokio::time::interval(SOCKET_CHECK);
+            loop {
+                checks.tick().await;
+                if std::fs::metadata(&path).map(|found| found.ino()).ok() != Some(inode) {
+                    return;
                 }
             }
         };
         tokio::select! {
             biased;
-            () = gone => {}
-            served = Server::builder().add_routes(routes()).serve_with_incoming(incoming) => {
-                served.map_err(io::Error::other)?;
+            () = gone => {
+                tracing::warn!(socket = %path.display(), "the socket is gone from its folder: making it anew");
             }
+            served = serve(listener) => served?,
         }
     }
 }

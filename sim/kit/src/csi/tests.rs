@@ -218,6 +218,38 @@ async fn it_says_who_it_is_to_sidecars_and_kubelet() {
     served.appears(&served.options.registration(RBD)).await;
 }
 
+/// The kubelet sends the socket's path as `:authority`, which HTTP/2 libraries refuse.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kubelet_is_answered_whatever_it_calls_us() {
+    use prost::Message as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let served = Served::new().await;
+    let mut stream = UnixStream::connect(served.options.registration(RBD)).await.unwrap();
+    let mut call = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    call.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    // `:authority` (entry 1 of the static table, not indexed) with a path, in HEADERS of stream 1.
+    call.extend([0, 0, 7, 1, 4, 0, 0, 0, 1, 0x01, 5]);
+    call.extend(b"/a/b/");
+    // An empty gRPC message, padded by two bytes, ends the stream.
+    call.extend([0, 0, 8, 0, 0x9, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 9, 9]);
+    stream.write_all(&call).await.unwrap();
+    let (mut frames, mut info) = (Vec::new(), None);
+    while frames.last() != Some(&(1, 5)) {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).await.unwrap();
+        frames.push((head[3], head[4]));
+        if head[3] == 0 {
+            info = Some(proto::registration::PluginInfo::decode(&payload[5..]).unwrap());
+        }
+    }
+    assert_eq!(frames, [(4, 0), (4, 1), (1, 4), (0, 0), (1, 5)]);
+    assert_eq!(info.unwrap().name, RBD);
+    stream.write_all(b"nonsense that is longer than a frame's head").await.unwrap();
+    assert_eq!(stream.read(&mut [0; 9]).await.unwrap_or(0), 0, "nonsense ends the connection");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_are_made_once_by_name_and_removed_as_often_as_asked() {
     let served = Served::new().await;
