@@ -298,8 +298,15 @@ impl KindCluster {
             script += "kubectl taint nodes --all node-role.kubernetes.io/control-plane- >&2\n";
         }
         script += "kubectl label nodes --all node.kubernetes.io/exclude-from-external-load-balancers- >&2\n";
-        // One replica is enough, and a probe each second instead of every ten saves up to ten seconds.
-        script += "kubectl -n kube-system patch deployment coredns -p '{\"spec\":{\"replicas\":1,\"template\":{\"spec\":{\"containers\":[{\"name\":\"coredns\",\"readinessProbe\":{\"periodSeconds\":1},\"resources\":{\"requests\":{\"cpu\":\"10m\"}}}]}}}}' >&2\n";
+        // One replica is enough; a probe each second instead of every ten saves up to ten seconds; and the API server's
+        // own address instead of its service's saves the wait for kube-proxy to have made the service's rules.
+        script += &format!(
+            r#"kubectl -n kube-system patch deployment coredns -p '{{"spec":{{"replicas":1,"template":{{"spec":{{"containers":[{{"name":"coredns",
+"env":[{{"name":"KUBERNETES_SERVICE_HOST","value":"{}"}},{{"name":"KUBERNETES_SERVICE_PORT","value":"{API_PORT}"}}],
+"readinessProbe":{{"periodSeconds":1}},"resources":{{"requests":{{"cpu":"10m"}}}}}}]}}}}}}}}' >&2
+"#,
+            node.address()
+        );
         let apply = "kubectl apply --server-side --force-conflicts -f - >&2\n";
         let mut input = String::new();
         if let NodeImage::Stock(_) = self.image {

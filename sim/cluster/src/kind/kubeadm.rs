@@ -46,6 +46,9 @@ pub(super) fn minor(version: &str) -> Result<u32, Error> {
 }
 
 /// The documents for `kubeadm init`.
+///
+/// The controller manager starts its fifty controllers under its client's limit of requests; a higher one saves three
+/// seconds of every start. etcd need not survive a power cut: a test cluster is thrown away.
 pub(super) fn init(facts: &Facts<'_>) -> Result<String, Error> {
     let Facts { cluster, control_plane, address, version, .. } = facts;
     let minor = minor(version)?;
@@ -81,6 +84,8 @@ apiServer:
   extraArgs:
   - {{name: enable-hostpath-provisioner, value: \"true\"}}
   - {{name: leader-elect, value: \"false\"}}
+  - {{name: kube-api-qps, value: \"200\"}}
+  - {{name: kube-api-burst, value: \"400\"}}
 scheduler:
   extraArgs:
   - {{name: leader-elect, value: \"false\"}}
