@@ -5,6 +5,7 @@
 //! write session and become visible with its flush. It does not know what the documents mean.
 
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -19,6 +20,8 @@ use crate::{
     content::{
         self,
         committed::Contents,
+        index::Entry,
+        memo::Memo,
         session::{Piece, Session},
     },
     error::Error,
@@ -53,6 +56,12 @@ impl fmt::Display for Id {
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Id {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -102,14 +111,48 @@ impl Manifest {
     }
 }
 
+/// What one content holds; a content never changes.
+type Documents = Arc<Vec<Arc<Stored>>>;
+
+/// Contents of manifests that this process has opened.
+static OPENED: Memo<content::Id, Vec<Arc<Stored>>> = Memo::new();
+
 /// Everything that is stored, at one moment.
 #[derive(Debug, Default)]
 struct Loaded {
     generation: u64,
     /// Winners, deletions included: a later deletion must still beat an earlier entry.
     winners: BTreeMap<Id, Arc<Stored>>,
-    /// The manifest contents, and what each holds; a content never changes.
-    contents: BTreeMap<content::Id, Arc<Vec<Arc<Stored>>>>,
+    /// The manifest contents, and what each holds.
+    contents: BTreeMap<content::Id, Documents>,
+}
+
+impl Loaded {
+    fn take_in(&mut self, documents: &Documents) {
+        for stored in documents.iter() {
+            match self.winners.get_mut(stored.id.as_str()) {
+                Some(known) if known.modified >= stored.modified => {}
+                Some(known) => known.clone_from(stored),
+                None => drop(self.winners.insert(Id::new(stored.id.clone()), stored.clone())),
+            }
+        }
+    }
+}
+
+async fn documents(contents: &Contents, entry: &Entry) -> Result<Documents, Error> {
+    let corrupt = |detail: String| Error::CorruptManifest { place: format!("content {}", entry.id), detail };
+    let key = &contents.secrets.maintenance_key;
+    let stored = contents.read_stored(entry).await?;
+    if let Some(documents) = OPENED.recall(key, &entry.id, &stored) {
+        return Ok(documents);
+    }
+    let packed = contents.open_stored(entry, &stored)?;
+    let plain = compress::gunzip(&packed, CONTENT_BYTES_MAX).map_err(|error| corrupt(error.to_string()))?;
+    let document: Document = serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
+    let documents: Documents =
+        Arc::new(document.entries.unwrap_or_default().into_iter().map(Arc::new).collect());
+    OPENED.remember(key, &entry.id, stored, documents.clone());
+    Ok(documents)
 }
 
 /// The manifests of a repository, loaded when first needed after each change.
@@ -125,30 +168,24 @@ impl Manifests {
         if known.generation == view.generation {
             return Ok(known);
         }
-        let mut loaded = Loaded { generation: view.generation, ..Loaded::default() };
-        for entry in view.live_manifests()? {
+        let live = view.live_manifests()?;
+        let kept = live.iter().filter(|entry| known.contents.contains_key(&entry.id)).count();
+        // Where nothing has gone, what is new joins what is known; otherwise all is put together again.
+        let mut loaded = if kept == known.contents.len() {
+            Loaded { winners: known.winners.clone(), contents: known.contents.clone(), generation: 0 }
+        } else {
+            Loaded::default()
+        };
+        loaded.generation = view.generation;
+        for entry in live {
+            if loaded.contents.contains_key(&entry.id) {
+                continue;
+            }
             let documents = match known.contents.get(&entry.id) {
                 Some(documents) => documents.clone(),
-                None => {
-                    let corrupt = |detail: String| Error::CorruptManifest {
-                        place: format!("content {}", entry.id),
-                        detail,
-                    };
-                    let packed = contents.read_entry(&entry).await?;
-                    let plain = compress::gunzip(&packed, CONTENT_BYTES_MAX)
-                        .map_err(|error| corrupt(error.to_string()))?;
-                    let document: Document =
-                        serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
-                    Arc::new(document.entries.unwrap_or_default().into_iter().map(Arc::new).collect())
-                }
+                None => documents(contents, &entry).await?,
             };
-            for stored in documents.iter() {
-                let id = Id::new(stored.id.clone());
-                match loaded.winners.get(&id) {
-                    Some(known) if known.modified >= stored.modified => {}
-                    _ => drop(loaded.winners.insert(id, stored.clone())),
-                }
-            }
+            loaded.take_in(&documents);
             loaded.contents.insert(entry.id, documents);
         }
         let loaded = Arc::new(loaded);

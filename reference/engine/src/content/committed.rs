@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     Id,
     epoch::Epochs,
-    index::{Entry, Index},
+    index::{Entry, Index, Malformed},
     legacy,
     memo::Memo,
 };
@@ -33,6 +33,12 @@ const LOAD_ATTEMPTS: usize = 10;
 /// Index blobs fetched at the same time.
 const LOAD_PARALLELISM: usize = 8;
 
+/// Index blobs that this process has opened.
+static OPENED: Memo<blob::Id, Index> = Memo::new();
+
+/// Content, time, "is live", and which index says so.
+type State = (Id, i64, bool, usize);
+
 /// What the indexes say at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -42,7 +48,10 @@ pub struct View {
     pub refreshed: Timestamp,
     /// Grows with every refresh that changed something.
     pub generation: u64,
-    indexes: BTreeMap<blob::Id, Arc<Index>>,
+    /// By name.
+    indexes: Vec<(blob::Id, Arc<Index>)>,
+    /// Every content, put together when first asked for.
+    all: OnceLock<Arc<BTreeMap<Id, Entry>>>,
 }
 
 /// The contents of a repository.
@@ -55,9 +64,15 @@ pub struct Contents {
     /// Format and keys.
     pub secrets: Arc<Secrets>,
     view: Mutex<Arc<View>>,
+    /// Indexes that we wrote ourselves since the last refresh, which need not be fetched.
+    written: Mutex<BTreeMap<blob::Id, Arc<Index>>>,
 }
 
 impl View {
+    fn index(&self, id: &blob::Id) -> Option<&Arc<Index>> {
+        let at = self.indexes.binary_search_by(|(known, _)| known.cmp(id)).ok()?;
+        Some(&self.indexes[at].1)
+    }
     /// The winning entry, even if the watermark hides it.
     pub fn find_hidden(&self, id: &Id) -> Result<Option<Entry>, Error> {
         let mut winner: Option<Entry> = None;
@@ -81,67 +96,84 @@ impl View {
     pub fn find(&self, id: &Id) -> Result<Option<Entry>, Error> {
         Ok(self.find_hidden(id)?.filter(|entry| !self.is_hidden(entry)))
     }
-    fn merge(
+    /// The entries that win among those with the prefix (or all), by content; `is_wanted` looks at time and
+    /// "is live" of a winner before its entry is unpacked.
+    fn winners(
         &self,
-        entries: impl Fn(&Index, &mut dyn FnMut(Result<Entry, super::index::Malformed>)),
-    ) -> Result<BTreeMap<Id, Entry>, Error> {
-        let mut winners: BTreeMap<Id, Entry> = BTreeMap::new();
-        for (blob, index) in &self.indexes {
-            let mut failure = None;
-            entries(index, &mut |entry| match entry {
-                Ok(entry) => match winners.entry(entry.id) {
-                    std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(entry)),
-                    std::collections::btree_map::Entry::Occupied(mut place) => {
-                        if entry.beats(place.get()) {
-                            place.insert(entry);
-                        }
-                    }
-                },
-                Err(malformed) => failure = Some(malformed),
-            });
-            if let Some(malformed) = failure {
-                return Err(Error::CorruptIndex { blob: blob.clone(), detail: malformed.to_string() });
-            }
+        states: impl Fn(&Index, &mut Vec<State>, usize) -> Result<(), Malformed>,
+        is_wanted: impl Fn(i64, bool) -> bool,
+    ) -> Result<Vec<Entry>, Error> {
+        let corrupt = |n: usize, error: Malformed| Error::CorruptIndex {
+            blob: self.indexes[n].0.clone(),
+            detail: error.to_string(),
+        };
+        let mut all: Vec<State> = Vec::with_capacity(8 * self.indexes.len());
+        for (n, (_, index)) in self.indexes.iter().enumerate() {
+            states(index, &mut all, n).map_err(|error| corrupt(n, error))?;
         }
-        winners.retain(|_, entry| !self.is_hidden(entry));
+        // The winner of each content comes last among its states: newest, and live if equally new.
+        all.sort(); // merges the sorted runs that the indexes are
+        let mut winners = Vec::new();
+        for same in all.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let Some((id, time, is_live, _)) = same.last() else { continue };
+            if !is_wanted(*time, *is_live) {
+                continue;
+            }
+            let mut winner: Option<Entry> = None;
+            let equals = |state: &&State| state.1 == *time && state.2 == *is_live;
+            for (.., n) in same.iter().rev().take_while(equals) {
+                let found = self.indexes[*n].1.find(id).map_err(|error| corrupt(*n, error))?;
+                if let Some(found) = found
+                    && winner.as_ref().is_none_or(|winner| found.beats(winner))
+                {
+                    winner = Some(found);
+                }
+            }
+            winners.extend(winner);
+        }
         Ok(winners)
     }
     /// The winners among the entries of some index blobs, hidden ones included.
     pub fn merge_blobs(&self, blobs: &[Metadata]) -> Result<BTreeMap<Id, Entry>, Error> {
         let indexes = blobs.iter().map(|blob| {
             let id = blob::Id::new(blob.id.as_str());
-            let index = self.indexes.get(&id).cloned();
+            let index = self.index(&id).cloned();
             index
                 .map(|index| (id.clone(), index))
                 .ok_or(Error::CorruptIndex { blob: id, detail: "it was not loaded".to_owned() })
         });
         let part = Self { indexes: indexes.collect::<Result<_, _>>()?, ..Self::default() };
-        part.all()
+        part.merged()
+    }
+    fn merged(&self) -> Result<BTreeMap<Id, Entry>, Error> {
+        let watermark = self.epochs.watermark;
+        let states = |index: &Index, all: &mut Vec<State>, n: usize| {
+            for state in index.states() {
+                let (id, time, is_live) = state?;
+                all.push((id, time, is_live, n));
+            }
+            Ok(())
+        };
+        let is_seen =
+            |time: i64, is_live: bool| is_live || watermark.is_none_or(|watermark| time > watermark);
+        let winners = self.winners(states, is_seen)?;
+        Ok(winners.into_iter().map(|entry| (entry.id, entry)).collect())
     }
     /// Every content, deleted ones included.
-    pub fn all(&self) -> Result<BTreeMap<Id, Entry>, Error> {
-        self.merge(|index, each| index.entries().for_each(each))
+    pub fn all(&self) -> Result<Arc<BTreeMap<Id, Entry>>, Error> {
+        if let Some(all) = self.all.get() {
+            return Ok(all.clone());
+        }
+        let all = Arc::new(self.merged()?);
+        Ok(self.all.get_or_init(|| all).clone())
     }
     /// The live manifest contents, in order.
     pub fn live_manifests(&self) -> Result<Vec<Entry>, Error> {
-        let mut states = Vec::new();
-        for (blob, index) in &self.indexes {
-            let found = index.manifest_states();
-            states.extend_from_slice(
-                found
-                    .map_err(|error| Error::CorruptIndex { blob: blob.clone(), detail: error.to_string() })?,
-            );
-        }
-        // The winner of each content comes last among its states: newest, and live if equally new.
-        states.sort(); // merges the sorted runs that the indexes are
-        let mut live = Vec::new();
-        for (n, (id, _, is_live)) in states.iter().enumerate() {
-            let is_winner = states.get(n + 1).is_none_or(|(next, ..)| next != id);
-            if is_winner && *is_live {
-                live.extend(self.find_hidden(id)?);
-            }
-        }
-        Ok(live)
+        let states = |index: &Index, all: &mut Vec<State>, n: usize| {
+            all.extend(index.manifest_states()?.iter().map(|(id, time, is_live)| (*id, *time, *is_live, n)));
+            Ok(())
+        };
+        self.winners(states, |_, is_live| is_live)
     }
 }
 
@@ -152,7 +184,7 @@ pub async fn load_index(
     blob: blob::Id,
 ) -> Result<(blob::Id, Arc<Index>), Error> {
     let bytes = store.get(blob.as_str(), None).await?;
-    if let Some(index) = Memo::process().recall(&secrets.maintenance_key, &blob, &bytes) {
+    if let Some(index) = OPENED.recall(&secrets.maintenance_key, &blob, &bytes) {
         return Ok((blob, index));
     }
     let corrupt = |detail: String| Error::CorruptIndex { blob: blob.clone(), detail };
@@ -164,14 +196,14 @@ pub async fn load_index(
         return Err(corrupt("its keys have another length than the repository's hashes".to_owned()));
     }
     let index = Arc::new(index);
-    Memo::process().remember(&secrets.maintenance_key, &blob, bytes, index.clone());
+    OPENED.remember(&secrets.maintenance_key, &blob, bytes, index.clone());
     Ok((blob, index))
 }
 
 impl Contents {
     /// Loads the indexes.
     pub async fn open(store: SharedStore, context: Context, secrets: Arc<Secrets>) -> Result<Self, Error> {
-        let contents = Self { store, context, secrets, view: Mutex::default() };
+        let contents = Self { store, context, secrets, view: Mutex::default(), written: Mutex::default() };
         contents.refresh().await?;
         Ok(contents)
     }
@@ -179,13 +211,9 @@ impl Contents {
     pub fn view(&self) -> Arc<View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    /// Adds an index that we wrote ourselves, so that the next refresh need not fetch it.
+    /// Takes an index that we wrote ourselves, so that the next refresh need not fetch it.
     pub fn remember(&self, blob: blob::Id, index: Index) {
-        let mut place = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut view = View::clone(&place);
-        view.indexes.insert(blob, Arc::new(index));
-        view.generation += 1;
-        *place = Arc::new(view);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(blob, Arc::new(index));
     }
     /// Lists again, and fetches index blobs that are new.
     pub async fn refresh(&self) -> Result<(), Error> {
@@ -203,35 +231,41 @@ impl Contents {
     }
     async fn load(&self) -> Result<(), Error> {
         let refreshed = (self.context.now)();
-        let (epochs, live): (Epochs, Vec<Metadata>) = if self.secrets.format.epochs.enabled {
-            let epochs = Epochs::new(&self.store.list("x").await?);
-            let live = epochs.live();
+        let id = |blob: &Metadata| blob::Id::new(blob.id.as_str());
+        let (epochs, live): (Epochs, Vec<blob::Id>) = if self.secrets.format.epochs.enabled {
+            let epochs = Epochs::new(self.store.list("x").await?);
+            let live = epochs.live().map(id).collect();
             (epochs, live)
         } else {
-            (Epochs::default(), legacy::live(&self.store, &self.secrets).await?)
+            let live = legacy::live(&self.store, &self.secrets).await?;
+            (Epochs::default(), live.iter().map(id).collect())
         };
         let known = self.view();
-        let mut indexes = BTreeMap::new();
+        let mut indexes = Vec::with_capacity(live.len());
         let mut wanted = Vec::new();
-        for blob in live {
-            let id = blob::Id::new(blob.id);
-            match known.indexes.get(&id) {
-                Some(index) => drop(indexes.insert(id, index.clone())),
-                None => wanted.push(load_index(self.store.clone(), self.secrets.clone(), id)),
+        {
+            let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            for id in live {
+                match known.index(&id).or_else(|| written.get(&id)) {
+                    Some(index) => indexes.push((id, index.clone())),
+                    None => wanted.push(load_index(self.store.clone(), self.secrets.clone(), id)),
+                }
             }
         }
         let mut loading = stream::iter(wanted).buffered(LOAD_PARALLELISM);
         while let Some(loaded) = loading.next().await {
-            let (id, index) = loaded?;
-            indexes.insert(id, index);
+            indexes.push(loaded?);
         }
         drop(loading);
+        indexes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let is_same = known.generation > 0
-            && known.indexes.keys().eq(indexes.keys())
+            && known.indexes.iter().map(|(id, _)| id).eq(indexes.iter().map(|(id, _)| id))
             && known.epochs.watermark == epochs.watermark;
         let generation = if is_same { known.generation } else { known.generation + 1 };
+        let all = if is_same { known.all.clone() } else { OnceLock::new() };
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(View { epochs, refreshed, generation, indexes });
+            Arc::new(View { epochs, refreshed, generation, indexes, all });
         Ok(())
     }
 
@@ -245,15 +279,18 @@ impl Contents {
     }
     /// Reads a content where its entry says it is.
     pub async fn read_entry(&self, entry: &Entry) -> Result<Bytes, Error> {
-        let range = u64::from(entry.offset)..u64::from(entry.offset) + u64::from(entry.packed_length);
-        let stored =
-            self.store.get(entry.pack.as_str(), Some(range)).await.map_err(|failure| match failure.kind {
-                ErrorKind::NotFound | ErrorKind::Truncated => {
-                    Error::MissingPack { content: entry.id, pack: entry.pack.clone(), detail: failure.detail }
-                }
-                _ => Error::Store(failure),
-            })?;
+        let stored = self.read_stored(entry).await?;
         self.open_stored(entry, &stored)
+    }
+    /// Fetches the bytes of a content as they are stored.
+    pub async fn read_stored(&self, entry: &Entry) -> Result<Bytes, Error> {
+        let range = u64::from(entry.offset)..u64::from(entry.offset) + u64::from(entry.packed_length);
+        self.store.get(entry.pack.as_str(), Some(range)).await.map_err(|failure| match failure.kind {
+            ErrorKind::NotFound | ErrorKind::Truncated => {
+                Error::MissingPack { content: entry.id, pack: entry.pack.clone(), detail: failure.detail }
+            }
+            _ => Error::Store(failure),
+        })
     }
     /// Decrypts and decompresses the stored bytes of a content.
     pub fn open_stored(&self, entry: &Entry, stored: &[u8]) -> Result<Bytes, Error> {

@@ -76,19 +76,19 @@ fn chain(ranges: &BTreeMap<(u64, u64), Vec<Metadata>>) -> Vec<(u64, u64, Vec<Met
 
 impl Epochs {
     /// Understands a listing of all blobs whose names start with `x`.
-    pub fn new(listing: &[Metadata]) -> Self {
+    pub fn new(listing: Vec<Metadata>) -> Self {
         let mut epochs = Self::default();
         let mut ranges: BTreeMap<(u64, u64), Vec<Metadata>> = BTreeMap::new();
         let mut compacted: BTreeMap<u64, Vec<Metadata>> = BTreeMap::new();
         for blob in listing {
             match (blob.id.get(..2), epoch_of(&blob.id)) {
-                (Some("xe"), Some(epoch)) => drop(epochs.markers.insert(epoch, blob.clone())),
-                (Some("xw"), Some(seconds)) => drop(epochs.watermarks.insert(seconds as i64, blob.clone())),
-                (Some("xn"), Some(epoch)) => epochs.uncompacted.entry(epoch).or_default().push(blob.clone()),
-                (Some("xs"), Some(epoch)) => compacted.entry(epoch).or_default().push(blob.clone()),
+                (Some("xe"), Some(epoch)) => drop(epochs.markers.insert(epoch, blob)),
+                (Some("xw"), Some(seconds)) => drop(epochs.watermarks.insert(seconds as i64, blob)),
+                (Some("xn"), Some(epoch)) => epochs.uncompacted.entry(epoch).or_default().push(blob),
+                (Some("xs"), Some(epoch)) => compacted.entry(epoch).or_default().push(blob),
                 (Some("xr"), Some(first)) => {
                     if let Some(last) = blob.id.split('_').nth(1).and_then(|last| last.parse().ok()) {
-                        ranges.entry((first, last)).or_default().push(blob.clone());
+                        ranges.entry((first, last)).or_default().push(blob);
                     }
                 }
                 _ => {}
@@ -109,17 +109,17 @@ impl Epochs {
         self.chain.last().map_or(0, |(_, last, _)| last + 1)
     }
     /// The live blobs of one epoch that no range covers.
-    fn live_of(&self, epoch: u64) -> Vec<Metadata> {
+    fn live_of(&self, epoch: u64) -> &[Metadata] {
         let settled = epoch + 2 <= self.current;
         match self.compacted.get(&epoch) {
-            Some(set) if settled => set.clone(),
-            _ => self.uncompacted.get(&epoch).cloned().unwrap_or_default(),
+            Some(set) if settled => set,
+            _ => self.uncompacted.get(&epoch).map_or(&[], Vec::as_slice),
         }
     }
     /// Every index blob that counts.
-    pub fn live(&self) -> Vec<Metadata> {
-        let ranges = self.chain.iter().flat_map(|(.., blobs)| blobs.clone());
-        ranges.chain((self.uncovered()..=self.current + 1).flat_map(|epoch| self.live_of(epoch))).collect()
+    pub fn live(&self) -> impl Iterator<Item = &Metadata> {
+        let ranges = self.chain.iter().flat_map(|(.., blobs)| blobs);
+        ranges.chain((self.uncovered()..=self.current + 1).flat_map(|epoch| self.live_of(epoch)))
     }
 
     /// Whether it is time for the next epoch: old enough, and enough blobs or bytes in the present one.
@@ -152,7 +152,7 @@ impl Epochs {
         if last < first || ((last - first) as i64) < parameters.full_checkpoint_frequency {
             return None;
         }
-        Some((first, last, (first..=last).flat_map(|epoch| self.live_of(epoch)).collect()))
+        Some((first, last, (first..=last).flat_map(|epoch| self.live_of(epoch)).cloned().collect()))
     }
 
     /// The clock by which superseded blobs are judged: the newest storage time of recent index blobs.
@@ -203,10 +203,10 @@ mod tests {
         }
     }
     fn epochs(names: &[&str]) -> Epochs {
-        Epochs::new(&names.iter().map(|name| blob(name, 0)).collect::<Vec<_>>())
+        Epochs::new(names.iter().map(|name| blob(name, 0)).collect())
     }
     fn check(names: &[&str], expected: &[&str]) {
-        let live: Vec<String> = epochs(names).live().into_iter().map(|blob| blob.id).collect();
+        let live: Vec<String> = epochs(names).live().map(|blob| blob.id.clone()).collect();
         assert_eq!(live, expected, "{names:?}");
     }
 
@@ -244,7 +244,7 @@ mod tests {
         let with = |count: i64, hours: i64| {
             let blobs: Vec<_> =
                 (0..count).map(|n| blob(&format!("xn0_{n}"), n * hours / (count - 1))).collect();
-            Epochs::new(&blobs).should_advance(&parameters)
+            Epochs::new(blobs).should_advance(&parameters)
         };
         assert!(with(20, 24));
         assert!(!with(19, 24));
@@ -274,7 +274,7 @@ mod tests {
     fn only_superseded_things_go_and_only_after_the_margin() {
         let parameters = EpochParameters::kopia();
         let superseded = |hours| {
-            let epochs = Epochs::new(&[
+            let epochs = Epochs::new(vec![
                 blob("xe1", 0),
                 blob("xe2", 0),
                 blob("xe3", 0),

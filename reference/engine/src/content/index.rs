@@ -195,7 +195,11 @@ impl Index {
         }
         Ok(self.manifests.get().map_or(&[], |states| states))
     }
-    /// Content, time and "is live" of the contents with this prefix letter, in order; much cheaper than entries.
+    /// Content, time and "is live" of all contents, in order; much cheaper than entries.
+    pub fn states(&self) -> impl Iterator<Item = Result<(Id, i64, bool), Malformed>> + '_ {
+        (0..self.count).map(|n| self.state(n))
+    }
+    /// As [`Index::states`] for the contents with this prefix letter.
     fn states_with_prefix(
         &self,
         prefix: u8,

@@ -8,7 +8,7 @@ pub(crate) mod epoch;
 pub mod id;
 pub(crate) mod index;
 mod legacy;
-mod memo;
+pub(crate) mod memo;
 mod pack;
 pub(crate) mod session;
 

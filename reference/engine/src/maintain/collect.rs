@@ -56,16 +56,16 @@ pub async fn collect(
     let used = used(contents, snapshots).await?;
     let mut session = Session::new(contents)?;
     let (mut count, mut bytes) = (0, 0);
-    for (id, entry) in contents.view().all()? {
+    for (id, entry) in contents.view().all()?.iter() {
         if id.prefix() == Some(b'm') {
             continue;
         }
-        if used.contains(&id) {
+        if used.contains(id) {
             if entry.is_deleted {
-                session.rewrite(&entry, true).await?;
+                session.rewrite(entry, true).await?;
             }
         } else if !entry.is_deleted && start.as_second() - entry.timestamp >= safety.gc_age.as_secs() {
-            session.delete(&id)?;
+            session.delete(id)?;
             count += 1;
             bytes += u64::from(entry.packed_length);
         }
@@ -79,9 +79,10 @@ pub async fn collect(
 /// Kopia moves contents that are marked deleted too, which renews the mark: in repositories whose packs are
 /// all short, a mark is then never old enough to become final. Left where they are, they expire.
 pub async fn rewrite(contents: &Contents, safety: &SafetyParameters) -> Result<Tally, Error> {
-    let mut packs: BTreeMap<blob::Id, Vec<Entry>> = BTreeMap::new();
-    for entry in contents.view().all()?.into_values().filter(|entry| !entry.is_deleted) {
-        packs.entry(entry.pack.clone()).or_default().push(entry);
+    let all = contents.view().all()?;
+    let mut packs: BTreeMap<&blob::Id, Vec<&Entry>> = BTreeMap::new();
+    for entry in all.values().filter(|entry| !entry.is_deleted) {
+        packs.entry(&entry.pack).or_default().push(entry);
     }
     let limit = contents.secrets.format.pack_bytes_max * SHORT_PERCENT / 100;
     packs
@@ -90,7 +91,7 @@ pub async fn rewrite(contents: &Contents, safety: &SafetyParameters) -> Result<T
     let mut session = Session::new(contents)?;
     let (mut count, mut bytes) = (0, 0);
     for letter in ["p", "q"] {
-        let short: Vec<&Vec<Entry>> = packs
+        let short: Vec<&Vec<&Entry>> = packs
             .iter()
             .filter(|(pack, _)| pack.as_str().starts_with(letter))
             .map(|(_, entries)| entries)
@@ -128,8 +129,8 @@ pub async fn delete_orphans(
     start: Timestamp,
     safety: &SafetyParameters,
 ) -> Result<Tally, Error> {
-    let referenced: BTreeSet<blob::Id> =
-        contents.view().all()?.into_values().map(|entry| entry.pack).collect();
+    let all = contents.view().all()?;
+    let referenced: BTreeSet<&str> = all.values().map(|entry| entry.pack.as_str()).collect();
     let markers = contents.store.list("s").await?;
     let mut active = BTreeSet::new();
     for marker in &markers {
@@ -160,7 +161,7 @@ pub async fn delete_orphans(
     for blob in blobs {
         let age = start.duration_since(blob.modified);
         let is_owned = session_of(&blob.id).is_some_and(|session| active.contains(session));
-        if referenced.contains(&blob::Id::new(blob.id.as_str()))
+        if referenced.contains(blob.id.as_str())
             || is_owned
             || age < safety.pack_age
             || age < SignedDuration::from_secs(-1)
