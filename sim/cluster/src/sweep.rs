@@ -122,8 +122,14 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, Error> {
     for network in networks {
         let labels: BTreeMap<_, _> = network.labels.unwrap_or_default().into_iter().collect();
         let Some(name) = network.name.filter(|_| which.takes(&labels)) else { continue };
-        gone(docker.remove_network(&name).await, &format!("remove the network {name}"))?;
-        swept.networks.push(name);
+        match docker.remove_network(&name).await {
+            // The engine is still attaching what a dead run had asked for: the next sweep takes both.
+            Err(DockerError::DockerResponseServerError { status_code: 403, .. }) => {}
+            answer => {
+                gone(answer, &format!("remove the network {name}"))?;
+                swept.networks.push(name);
+            }
+        }
     }
     let options = ListVolumesOptionsBuilder::new().filters(&filters.into_iter().collect()).build();
     let volumes = docker.list_volumes(Some(options)).await.map_err(Error::docker("list volumes"))?;
@@ -141,8 +147,13 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, Error> {
     for entry in fs::read_dir(cache::root().join("runs")).into_iter().flatten().flatten() {
         let owner = fs::read_to_string(entry.path().join("owner")).unwrap_or_default();
         if which.takes_directory(&entry.file_name().to_string_lossy(), owner.trim()) {
-            fs::remove_dir_all(entry.path()).map_err(Error::file("remove", entry.path()))?;
-            swept.directories.push(entry.path());
+            match fs::remove_dir_all(entry.path()) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // another sweep was faster
+                removed => {
+                    removed.map_err(Error::file("remove", entry.path()))?;
+                    swept.directories.push(entry.path());
+                }
+            }
         }
     }
     Ok(swept)

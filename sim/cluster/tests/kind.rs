@@ -278,6 +278,48 @@ async fn what_a_killed_run_left_is_swept_and_a_living_one_is_not() {
     finished(living.finish().await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clusters_live_side_by_side() {
+    let Some(run) = begin(&[NODE_IMAGE]).await else { return };
+    let small = KindCluster::builder(&run, "small").without_snapshots().create();
+    let large = KindCluster::builder(&run, "large").without_snapshots().workers(1).create();
+    let both = futures::future::try_join(small, large).await;
+    let (small, large) = both.unwrap_or_else(|error| panic!("{}", chain(&error)));
+    println!("{:?}, with a worker {:?}", small.times().total, large.times().total);
+    for (kind, nodes) in [(&small, 1), (&large, 2)] {
+        let list = kind.get(["nodes"]).await.unwrap();
+        assert_eq!(list["items"].as_array().unwrap().len(), nodes, "{}", kind.name());
+        let config = std::fs::read_to_string(kind.kubeconfig_path()).unwrap();
+        assert!(
+            config.contains(&format!("https://127.0.0.1:{}", kind.control_plane().port(6443).await.unwrap()))
+        );
+        assert!(
+            kind.kubeconfig_inside()
+                .await
+                .unwrap()
+                .contains(&format!("https://{}:6443", kind.control_plane().name()))
+        );
+    }
+    small
+        .apply(r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "only-here"}}"#)
+        .await
+        .unwrap();
+    assert!(large.get(["namespace", "only-here"]).await.unwrap().is_null());
+    let deadline = Duration::from_secs(1);
+    let error = large
+        .wait_for("a namespace of the other", deadline, &["namespace", "only-here"], |seen| {
+            if seen.is_null() { Err("there is none".to_owned()) } else { Ok(()) }
+        })
+        .await
+        .unwrap_err();
+    let said = "waited 1 s for a namespace of the other, and the last look said: there is none";
+    assert_eq!(error.to_string(), said);
+    large.delete().await.unwrap();
+    assert!(small.get(["namespace", "only-here"]).await.unwrap().is_object(), "the other one still stands");
+    finished(run.finish().await);
+    assert_eq!(left(run.id()), Vec::<String>::new());
+}
+
 /// The loop devices of this machine, each with its file.
 fn loops() -> String {
     let listed = std::process::Command::new("losetup").args(["--list", "--noheadings"]).output();

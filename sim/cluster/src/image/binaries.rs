@@ -36,7 +36,7 @@ pub async fn static_binaries(
     require("cargo", "building static programs", "install Rust with rustup, or name images of the programs")?;
     let target = target();
     let directory = cache::root().join("programs");
-    let kitchen = Kitchen::open(directory.clone(), packages.len(), monitor.clone())?;
+    let kitchen = Kitchen::open(directory.clone(), packages.len(), monitor.clone()).await?;
     let mut programs = BTreeMap::new();
     for package in packages {
         let mut cargo = tokio::process::Command::new("cargo");

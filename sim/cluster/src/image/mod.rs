@@ -112,7 +112,7 @@ pub async fn remove(docker: &Docker, cache_too: bool) -> Result<Vec<String>, Err
         }
     }
     if cache_too {
-        recipe::forget()?;
+        recipe::forget().await?;
     }
     Ok(removed)
 }

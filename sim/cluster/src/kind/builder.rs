@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -342,9 +344,11 @@ impl KindCluster {
         let server = format!("https://127.0.0.1:{}", node.port(API_PORT).await?);
         self.kubeconfig = kubeadm::kubeconfig(&admin.text(), &self.name, Some(&server))?;
         let path = &self.kubeconfig_path;
-        std::fs::write(path, &self.kubeconfig).map_err(Error::file("write", path))?;
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(path, private).map_err(Error::file("write", path))
+        let options =
+            std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
+        options
+            .and_then(|mut file| file.write_all(self.kubeconfig.as_bytes()))
+            .map_err(Error::file("write", path))
     }
 
     /// Joins a worker that has booted, and gives its pods their range.

@@ -74,7 +74,7 @@ pub(crate) async fn build(docker: &Docker, parts: &[Part], monitor: &Monitor) ->
         Part::Minio => minio::STEPS,
         Part::Helm => 1,
     });
-    let kitchen = Kitchen::open(root, count.sum(), monitor.clone())?;
+    let kitchen = Kitchen::open(root, count.sum(), monitor.clone()).await?;
     for part in wanted {
         match part {
             Part::Node => node::build(&kitchen, docker).await?,
@@ -146,12 +146,12 @@ fn digest(sources: &[&str], packages: &[&str]) -> String {
 }
 
 /// Removes everything cached for building; mounts that a killed build left inside go first.
-pub(crate) fn forget() -> Result<(), Error> {
+pub(crate) async fn forget() -> Result<(), Error> {
     let root = cache::root().join("images");
     if !root.exists() {
         return Ok(());
     }
-    let _kitchen = Kitchen::open(root.clone(), 0, Monitor::silent())?; // nobody else is building
+    let _kitchen = Kitchen::open(root.clone(), 0, Monitor::silent()).await?; // nobody else is building
     steps::release_mounts(&root);
     fs::remove_dir_all(&root).map_err(Error::file("remove", &root))
 }

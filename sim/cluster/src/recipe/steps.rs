@@ -19,10 +19,14 @@ use super::{FILES, KUBERNETES};
 use crate::{
     Error,
     progress::{Monitor, News},
+    wait::{Look, wait},
 };
 
 /// How often a long step says that it still runs.
 const PULSE: Duration = Duration::from_secs(15);
+
+/// How long a build waits for another one: a build from nothing takes half an hour.
+const ANOTHER_BUILD: Duration = Duration::from_secs(2 * 3600);
 
 /// A place to build in, held by one build at a time.
 #[derive(Debug)]
@@ -79,13 +83,19 @@ impl Go {
 
 impl Kitchen {
     /// Waits for another build to end, and spreads the recipe's files.
-    pub fn open(root: PathBuf, of: usize, monitor: Monitor) -> Result<Self, Error> {
+    pub async fn open(root: PathBuf, of: usize, monitor: Monitor) -> Result<Self, Error> {
         fs::create_dir_all(&root).map_err(Error::file("make", &root))?;
         let path = root.join("lock");
         let lock = fs::File::create(&path).map_err(Error::file("make", &path))?;
         if lock.try_lock().is_err() {
             monitor.tell("another build to end", 0, 0, News::Begun);
-            lock.lock().map_err(Error::file("lock", &path))?;
+            wait("another build to end", ANOTHER_BUILD, || async {
+                Ok(match lock.try_lock() {
+                    Ok(()) => Look::Reached(()),
+                    Err(error) => Look::NotYet(error.to_string()),
+                })
+            })
+            .await?;
         }
         for directory in ["out", "log"] {
             let directory = root.join(directory);
@@ -272,14 +282,14 @@ pub(crate) fn require(program: &'static str, what: &'static str, cure: &'static 
 mod tests {
     use super::*;
 
-    fn kitchen(place: &Path) -> Kitchen {
-        Kitchen::open(place.to_owned(), 1, Monitor::silent()).unwrap()
+    async fn kitchen(place: &Path) -> Kitchen {
+        Kitchen::open(place.to_owned(), 1, Monitor::silent()).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_result_is_made_once_per_key() {
         let place = tempfile::tempdir().unwrap();
-        let kitchen = kitchen(place.path());
+        let kitchen = kitchen(place.path()).await;
         let result = place.path().join("out/cake");
         let made = AtomicUsize::new(0);
         for key in ["flour", "flour", "sugar"] {
@@ -298,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_interrupted_is_made_again() {
         let place = tempfile::tempdir().unwrap();
-        let kitchen = kitchen(place.path());
+        let kitchen = kitchen(place.path()).await;
         let result = place.path().join("out/cake");
         let broken = kitchen
             .step("bake", "k", &result, async |partial| {
@@ -317,12 +327,22 @@ mod tests {
     #[tokio::test]
     async fn a_failed_program_is_one_sentence_and_a_log() {
         let place = tempfile::tempdir().unwrap();
-        let kitchen = kitchen(place.path());
+        let kitchen = kitchen(place.path()).await;
         let mut command = Command::new("sh");
         command.args(["-c", "echo no flour in the house >&2; exit 3"]);
         let error = kitchen.run("bake", command).await.unwrap_err();
         assert!(error.to_string().contains("no flour in the house"), "{error}");
         assert!(fs::read_to_string(place.path().join("log/bake.log")).unwrap().contains("flour"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_builds_at_a_time() {
+        let place = tempfile::tempdir().unwrap();
+        let first = kitchen(place.path()).await;
+        let second = Kitchen::open(place.path().to_owned(), 1, Monitor::silent()).await;
+        assert!(matches!(second, Err(Error::Deadline { .. })), "{second:?}");
+        drop(first);
+        kitchen(place.path()).await;
     }
 
     #[test]

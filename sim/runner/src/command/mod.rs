@@ -13,6 +13,7 @@ mod phrases;
 mod play;
 mod run;
 mod serve;
+mod sweep;
 
 use clap::{Parser, Subcommand};
 
@@ -50,6 +51,8 @@ enum What {
     Serve(serve::Args),
     /// Builds, lists or removes the container images of the kind tier; no registry is needed.
     Images(images::Args),
+    /// Removes what runs on real clusters left at the Docker Engine.
+    Sweep(sweep::Args),
     /// Tries what this machine can do, and says what to install for the rest.
     Doctor(doctor::Args),
     /// Lists every phrase that a feature can use.
@@ -73,6 +76,7 @@ impl Firedrill {
             What::Reproduce(args) => incident::reproduce(&args),
             What::Serve(args) => serve::command(&args),
             What::Images(args) => images::command(&args),
+            What::Sweep(args) => sweep::command(&args),
             What::Doctor(args) => doctor::command(&args),
             What::Phrases(args) => phrases::command(&args),
             What::Play => play::command(),
