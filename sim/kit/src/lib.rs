@@ -10,6 +10,7 @@ pub mod character;
 pub mod control;
 pub mod manifests;
 pub mod nfs_control;
+pub mod s3_control;
 pub mod tree_stream;
 
 #[cfg(feature = "programs")]
@@ -22,6 +23,8 @@ pub mod fuse;
 pub mod hand;
 #[cfg(feature = "programs")]
 pub mod nfs;
+#[cfg(feature = "programs")]
+pub mod process;
 #[cfg(feature = "programs")]
 pub mod s3_proxy;
 #[cfg(feature = "programs")]

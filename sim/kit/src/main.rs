@@ -36,6 +36,8 @@ enum Double {
     MountNfs(kit::nfs::mount::Args),
     /// A proxy in front of an S3 store, with faults
     S3Proxy(kit::s3_proxy::Args),
+    /// Arms and lifts the troubles of a running S3 proxy
+    S3Ctl(kit::s3_proxy::ctl::Args),
 }
 
 /// Called as `mount.nfs` through a link: the subcommand is the name.
@@ -58,5 +60,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Double::NfsCtl(args) => kit::nfs::ctl::main(args),
         Double::MountNfs(args) => kit::nfs::mount::main(args),
         Double::S3Proxy(args) => kit::s3_proxy::main(args),
+        Double::S3Ctl(args) => kit::s3_proxy::ctl::main(args),
     }
 }

@@ -100,7 +100,7 @@ pub fn serve(source: &Source, directory: &Path, options: &Options) -> anyhow::Re
     if let Ok(log) = OpenOptions::new().append(true).create(true).open(LOG) {
         rustix::stdio::dup2_stderr(&log)?;
     }
-    crate::nfs::log_to_stderr();
+    crate::process::log_to_stderr();
     let host = host_name();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let auth = credentials(&host, 0, 0, 0);
@@ -127,7 +127,7 @@ pub fn serve(source: &Source, directory: &Path, options: &Options) -> anyhow::Re
     rustix::stdio::dup2_stdout(&null)?;
     let target = directory.to_owned();
     runtime.spawn(async move {
-        if crate::nfs::told_to_end().await.is_ok() {
+        if crate::process::told_to_end().await.is_ok() {
             // The node goes down: whoever still uses the mount reads ENOTCONN, and nothing is left behind.
             let _ = rustix::mount::unmount(&target, rustix::mount::UnmountFlags::DETACH);
             std::process::exit(0);

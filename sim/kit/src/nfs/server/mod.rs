@@ -67,7 +67,7 @@ pub struct Args {
 
 /// Serves until the process is told to end.
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
-    crate::nfs::log_to_stderr();
+    crate::process::log_to_stderr();
     // Modes come from the clients, which applied their own masks.
     rustix::process::umask(rustix::fs::Mode::empty());
     let place =
@@ -97,7 +97,7 @@ pub fn main(args: Args) -> anyhow::Result<ExitCode> {
             move |ask| server.control(ask)
         })
         .with_context(|| format!("cannot listen for control at {}", args.control.display()))?;
-        crate::nfs::told_to_end().await?;
+        crate::process::told_to_end().await?;
         drop(listeners);
         Ok(ExitCode::SUCCESS)
     })
