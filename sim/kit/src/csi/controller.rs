@@ -3,7 +3,7 @@
 //! Calls are idempotent by name. RBD copies within the call, as its clones are instant; CephFS copies in the
 //! background, four at a time, and answers `Aborted` until a copy is done, as its manager does.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Arc,
@@ -31,7 +31,7 @@ use super::{
         controller_service_capability::{self, Rpc, rpc},
         list_snapshots_response, list_volumes_response,
         validate_volume_capabilities_response::Confirmed,
-        volume_capability::{AccessType, access_mode::Mode},
+        volume_capability::{AccessMode, AccessType, access_mode::Mode},
         volume_content_source::{self, SnapshotSource, VolumeSource},
     },
 };
@@ -308,8 +308,8 @@ fn create_volume(
         source,
         created: now(),
         fuse,
-        staged: Default::default(),
-        published: Default::default(),
+        staged: BTreeSet::new(),
+        published: BTreeSet::new(),
     };
     if driver.character == Character::CephFs && from.is_some() {
         copied(driver, &record)?;
@@ -421,8 +421,8 @@ fn cut(driver: &Arc<Driver>, request: &CreateSnapshotRequest, object: String) ->
         source: Some(source),
         created: now(),
         fuse: volume.fuse,
-        staged: Default::default(),
-        published: Default::default(),
+        staged: BTreeSet::new(),
+        published: BTreeSet::new(),
     };
     made(driver, Thing::Snapshot, &record, Some(&path), &mut |_| Ok(())).map_err(internal)?;
     Ok(record)
@@ -442,7 +442,7 @@ pub(super) fn supported(character: Character, capabilities: &[VolumeCapability])
         if matches!(capability.access_type, Some(AccessType::Block(_))) {
             return Err(Status::invalid_argument("raw block volumes are not supported"));
         }
-        let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, |mode| mode.mode());
+        let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, AccessMode::mode);
         let is_shared = matches!(
             mode,
             Mode::MultiNodeMultiWriter | Mode::MultiNodeSingleWriter | Mode::MultiNodeReaderOnly

@@ -99,9 +99,8 @@ impl Registration {
     /// The answer to a call, without gRPC's prefix.
     fn called(&self, message: &[u8]) -> io::Result<Vec<u8>> {
         // gRPC's prefix: whether it is compressed, and the length.
-        let message = match message.split_at_checked(5) {
-            Some(([0, ..], message)) => message,
-            _ => return Err(malformed("not a plain gRPC message")),
+        let Some(([0, ..], message)) = message.split_at_checked(5) else {
+            return Err(malformed("not a plain gRPC message"));
         };
         if message.is_empty() {
             let info = PluginInfo {

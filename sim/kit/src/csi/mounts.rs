@@ -32,6 +32,17 @@ struct Mounted {
     session: Session,
 }
 
+/// Where a volume is shown, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'p> {
+    /// The mount point.
+    pub target: &'p Path,
+    /// Who acts there, for faults.
+    pub actor: &'p str,
+    /// Whether nothing may be changed through it.
+    pub read_only: bool,
+}
+
 /// A volume that can be held still; holds nothing by itself.
 pub struct Still(Option<Arc<Volume>>);
 
@@ -52,16 +63,13 @@ impl Mounts {
         self.has_fuse
     }
 
-    /// Mounts a volume through FUSE for an actor.
+    /// Mounts a driver's volume through FUSE at a place.
     pub fn mount(
         &self,
-        driver: &str,
+        (driver, character): (&str, Character),
         record: &Record,
         data: &Path,
-        target: &Path,
-        actor: &str,
-        character: Character,
-        read_only: bool,
+        place: &Place<'_>,
     ) -> io::Result<()> {
         let key = (driver.to_owned(), record.handle.clone());
         let volume = {
@@ -77,7 +85,7 @@ impl Mounts {
             }
         };
         let view = View {
-            actor: actor.to_owned(),
+            actor: place.actor.to_owned(),
             character: character.name().to_owned(),
             // A block device's file system says ENOSPC at once; CephFS clients keep pages and write back.
             has_write_back: character == Character::CephFs,
@@ -86,12 +94,12 @@ impl Mounts {
             } else {
                 rustix::io::Errno::NOSPC
             },
-            read_only,
+            read_only: place.read_only,
             register: self.register.clone(),
         };
-        let session = Session::mount(volume, target, view)?;
+        let session = Session::mount(volume, place.target, view)?;
         let mounted = Mounted { key, object: record.object.clone(), session };
-        lock(&self.sessions).insert(target.to_owned(), mounted);
+        lock(&self.sessions).insert(place.target.to_owned(), mounted);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use super::{
     controller::supported,
     driver::{Driver, internal},
     inventory::{Record, Thing},
-    mounts::is_mounted,
+    mounts::{Place, is_mounted},
     proto::{
         NodeExpandVolumeRequest, NodeExpandVolumeResponse, NodeGetCapabilitiesRequest,
         NodeGetCapabilitiesResponse, NodeGetInfoRequest, NodeGetInfoResponse, NodeGetVolumeStatsRequest,
@@ -26,7 +26,7 @@ use super::{
         NodeUnpublishVolumeResponse, NodeUnstageVolumeRequest, NodeUnstageVolumeResponse, VolumeUsage,
         node_server::Node,
         node_service_capability::{self, Rpc, rpc},
-        volume_capability::access_mode::Mode,
+        volume_capability::{AccessMode, access_mode::Mode},
         volume_usage::Unit,
     },
 };
@@ -121,7 +121,7 @@ impl Node for NodeService {
             .volume_capability
             .ok_or_else(|| Status::invalid_argument("a volume capability is missing"))?;
         supported(self.0.character, std::slice::from_ref(&capability))?;
-        let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, |mode| mode.mode());
+        let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, AccessMode::mode);
         let read_only =
             request.readonly || matches!(mode, Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly);
         let staging = request.staging_target_path;
@@ -258,7 +258,8 @@ fn shown_at(driver: &Driver, record: &Record, target: &Path, actor: &str, read_o
     }
     let data = driver.inventory.data(Thing::Volume, &record.handle);
     if record.fuse {
-        driver.mounts.mount(&driver.name, record, &data, target, actor, driver.character, read_only)
+        let place = Place { target, actor, read_only };
+        driver.mounts.mount((&driver.name, driver.character), record, &data, &place)
     } else {
         driver.mounts.bind(&data, target, read_only)
     }

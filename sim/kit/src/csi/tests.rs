@@ -397,7 +397,7 @@ async fn an_operation_lock_holds_until_the_driver_restarts() {
     for _ in 0..2 {
         refused(controller.delete_snapshot(delete_snapshot(&id)).await, Code::Aborted, &text);
     }
-    assert_eq!(served.held(RBD).await.in_flight, [id.clone()]);
+    assert_eq!(served.held(RBD).await.in_flight, std::slice::from_ref(&id));
     // Healing the backend does not end the blocked call, other ids are free.
     served.lift(fault).await;
     refused(controller.delete_snapshot(delete_snapshot(&id)).await, Code::Aborted, &text);

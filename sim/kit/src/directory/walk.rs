@@ -20,6 +20,8 @@ use crate::tree_stream::{Attributes, Entry, Extent, Node, Raw, Time};
 /// Extended attributes that the system makes by itself.
 const OWN_ATTRIBUTES: &[&[u8]] = &[b"security.selinux", b"security.ima", b"security.evm"];
 
+/// Is shown each entry, and a file opened.
+type Visit<'v> = &'v mut dyn FnMut(&Entry, Option<&File>) -> Result<(), Error>;
 type FirstNames = BTreeMap<(u64, u64), Raw>;
 
 impl Directory {
@@ -28,10 +30,7 @@ impl Directory {
     /// # Errors
     /// The first trouble of the file system or of `visit` ends the walk. An entry that vanishes between listing
     /// and looking is left out.
-    pub fn walk(
-        &self,
-        visit: &mut dyn FnMut(&Entry, Option<&File>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub fn walk(&self, visit: Visit<'_>) -> Result<(), Error> {
         let root = Raw::default();
         let stat = at("look at", &root, fs::fstat(&self.root))?;
         let attributes = attributes(self.handle(), OsStr::new("."), &stat);
@@ -40,12 +39,7 @@ impl Directory {
         self.below(&root, &mut FirstNames::new(), visit)
     }
 
-    fn below(
-        &self,
-        directory: &Raw,
-        first_names: &mut FirstNames,
-        visit: &mut dyn FnMut(&Entry, Option<&File>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn below(&self, directory: &Raw, first_names: &mut FirstNames, visit: Visit<'_>) -> Result<(), Error> {
         let (parent, name) = at("reach", directory, self.place(directory))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = at("open", directory, fs::openat(&parent, name, flags, Mode::empty()))?;
@@ -84,7 +78,7 @@ impl Directory {
         name: &OsStr,
         path: &Raw,
         first_names: &mut FirstNames,
-        visit: &mut dyn FnMut(&Entry, Option<&File>) -> Result<(), Error>,
+        visit: Visit<'_>,
     ) -> Result<bool, Error> {
         let stat = match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(false),

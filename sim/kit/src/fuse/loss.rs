@@ -4,9 +4,10 @@
 //! is asked once, with the shape the file has now; what is lost is punched out of the directory's file, with
 //! size and times kept.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
+    os::unix::fs::MetadataExt as _,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -47,7 +48,7 @@ pub(super) struct Losses {
     dirty: Mutex<BTreeMap<u64, Dirty>>,
     latched: Mutex<BTreeMap<u64, Errno>>,
     /// Files of which this mount's cache knows more than the directory.
-    lost: Mutex<BTreeMap<u64, ()>>,
+    lost: Mutex<BTreeSet<u64>>,
 }
 
 /// What became of a file's writes.
@@ -95,13 +96,12 @@ impl Losses {
                 return Ok(Settled::Kept);
             }
         };
-        lock(&self.lost).insert(number, ());
+        lock(&self.lost).insert(number);
         let before = file.metadata()?;
         for (start, end) in dirty.ranges {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             rustix::fs::fallocate(file, flags, start, end - start)?;
         }
-        use std::os::unix::fs::MetadataExt as _;
         let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
         rustix::fs::futimens(
             file,
@@ -120,7 +120,7 @@ impl Losses {
 
     /// Whether this mount's cache is all that is left of a file's bytes.
     pub fn is_lost(&self, number: u64) -> bool {
-        lock(&self.lost).contains_key(&number)
+        lock(&self.lost).contains(&number)
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -188,7 +188,7 @@ const LATCH_NUMBER: u64 = u64::MAX - 1;
 
 /// Latches an error at the mount, so that the next `syncfs` hears it: writes through the mount itself into a
 /// file whose write-back fails, which is the only way by which a server can set the kernel's mark.
-fn latch(target: &PathBuf) -> io::Result<()> {
+fn latch(target: &Path) -> io::Result<()> {
     use std::io::Write as _;
     let mut file = fs::OpenOptions::new().write(true).open(target.join(LATCH_NAME))?;
     file.write_all(b"x")?;

@@ -294,6 +294,11 @@ impl Passthrough {
         let _still = self.volume.changing();
         let path = self.path(number);
         let open = self.open_file(number, handle);
+        if path.is_err() && open.is_none() {
+            // No name and nobody has it open: only the kernel still writes times back, and were it told of an
+            // error, the next syncfs would hear of it.
+            return Ok(FileAttr { ino: number, nlink: 0, ..latch_attr() });
+        }
         let root = &self.volume.root;
         if let Some(mode) = mode {
             let mode = Mode::from_raw_mode(mode & 0o7777);
@@ -548,7 +553,7 @@ impl Filesystem for Passthrough {
         let mut handle = None;
         let made = self.masked(parent, mode, umask).and_then(|mode| {
             self.made(request, parent, name, mode, |path| {
-                let exclusive = OFlags::from_bits_retain(flags as u32) & OFlags::EXCL;
+                let exclusive = OFlags::from_bits_retain(flags.cast_unsigned()) & OFlags::EXCL;
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | exclusive;
                 let mode = Mode::from_raw_mode(mode & 0o7777);
                 handle = Some(File::from(sys::openat(&self.volume.root, path, flags, mode)?));
@@ -694,7 +699,7 @@ impl Filesystem for Passthrough {
     ) {
         let set = self.path(number).and_then(|path| {
             let _still = self.volume.changing();
-            let flags = XattrFlags::from_bits_retain(flags as u32);
+            let flags = XattrFlags::from_bits_retain(flags.cast_unsigned());
             sys::lsetxattr(&self.place(&path)[..], name, value, flags)
         });
         answer!(reply, set, |()| reply.ok());
@@ -744,7 +749,7 @@ impl Filesystem for Passthrough {
     ) {
         let done = self.file(handle).and_then(|open| {
             let _still = self.volume.changing();
-            let flags = FallocateFlags::from_bits_retain(mode as u32);
+            let flags = FallocateFlags::from_bits_retain(mode.cast_unsigned());
             let before = stored(&sys::fstat(&open.file)?);
             if !flags.contains(FallocateFlags::PUNCH_HOLE) && !self.volume.has_room(length) {
                 return Err(self.view.full);
@@ -802,11 +807,12 @@ fn time(time: Option<TimeOrNow>) -> Timespec {
         Some(TimeOrNow::Now) => Timespec { tv_sec: 0, tv_nsec: sys::UTIME_NOW },
         Some(TimeOrNow::SpecificTime(time)) => match time.duration_since(UNIX_EPOCH) {
             Ok(since) => {
-                Timespec { tv_sec: since.as_secs() as i64, tv_nsec: i64::from(since.subsec_nanos()) }
+                Timespec { tv_sec: since.as_secs().cast_signed(), tv_nsec: i64::from(since.subsec_nanos()) }
             }
             Err(before) => {
                 let before = before.duration();
-                let (seconds, nanoseconds) = (before.as_secs() as i64, i64::from(before.subsec_nanos()));
+                let (seconds, nanoseconds) =
+                    (before.as_secs().cast_signed(), i64::from(before.subsec_nanos()));
                 if nanoseconds == 0 {
                     Timespec { tv_sec: -seconds, tv_nsec: 0 }
                 } else {

@@ -3,6 +3,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
+    path::PathBuf,
 };
 
 use fault::Fault;
@@ -183,6 +184,26 @@ fn zeroing_keeps_metadata_and_the_writers_view() {
     fs::write(writer.join("f"), &bytes).unwrap();
     assert!(fs::read(bed.data().join("f")).unwrap() == bytes, "lifted, new writes hold");
     rustix::fs::syncfs(&whole).unwrap();
+}
+
+/// Seen on a real cluster: a restore that replaced a tree heard ESTALE from its final sync.
+#[test]
+fn replacing_a_tree_leaves_no_error_of_its_own() {
+    let Some(mut bed) = Bed::new(None) else { return };
+    let writer = bed.mount("cephfs");
+    fs::write(writer.join("f"), patterned(100_000)).unwrap();
+    let whole = fs::File::open(&writer).unwrap();
+    fs::remove_file(writer.join("f")).unwrap();
+    fs::write(writer.join("big"), patterned(1_300_000)).unwrap();
+    assert_eq!(rustix::fs::syncfs(&whole), Ok(()));
+    let id = bed.arm("cephfs-write-back-zeroing");
+    fs::remove_file(writer.join("big")).unwrap();
+    fs::write(writer.join("again"), patterned(1_300_000)).unwrap();
+    fs::remove_file(writer.join("again")).unwrap();
+    planted(&writer, &everything()).unwrap();
+    assert!(bed.register.firings(id) > 0);
+    assert_eq!(rustix::fs::syncfs(&whole), Err(Errno::INVAL));
+    assert_eq!(rustix::fs::syncfs(&whole), Ok(()));
 }
 
 const UNIX_TIME: std::time::SystemTime = std::time::UNIX_EPOCH;

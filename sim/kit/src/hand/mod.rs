@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args as _, Subcommand};
+use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
@@ -77,7 +77,6 @@ pub struct Written {
 
 /// Runs it.
 pub fn main(args: Args) -> anyhow::Result<ExitCode> {
-    debug_assert!(Args::group_id().is_some(), "clap knows the group");
     match args.action {
         Action::Write(args) => {
             let directory = opened(&args.directory)?;
@@ -193,21 +192,21 @@ pub fn read(directory: &Directory, output: impl io::Write, uncached: bool) -> Re
 /// The stored runs of a file, joined.
 struct Runs<'f> {
     file: &'f File,
-    runs: std::vec::IntoIter<crate::tree_stream::Extent>,
+    rest: std::vec::IntoIter<crate::tree_stream::Extent>,
     left: u64,
 }
 
 impl<'f> Runs<'f> {
     fn new(file: &'f File, node: &Node) -> Self {
         let runs = if let Node::File { extents, .. } = node { extents.clone() } else { Vec::new() };
-        Self { file, runs: runs.into_iter(), left: 0 }
+        Self { file, rest: runs.into_iter(), left: 0 }
     }
 }
 
 impl io::Read for Runs<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
-            let Some(run) = self.runs.next() else { return Ok(0) };
+            let Some(run) = self.rest.next() else { return Ok(0) };
             self.file.seek(SeekFrom::Start(run.at))?;
             self.left = run.length;
         }
