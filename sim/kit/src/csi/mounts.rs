@@ -97,6 +97,11 @@ impl Mounts {
             read_only: place.read_only,
             register: self.register.clone(),
         };
+        // A session whose mount was taken away by others would unmount by path when it is dropped.
+        let stale = lock(&self.sessions).remove(place.target);
+        if let Some(mounted) = stale {
+            mounted.session.join();
+        }
         let session = Session::mount(volume, place.target, view)?;
         let mounted = Mounted { key, object: record.object.clone(), session };
         lock(&self.sessions).insert(place.target.to_owned(), mounted);

@@ -146,12 +146,14 @@ impl Node for NodeService {
                 driver.inventory.save(Thing::Volume, &record).map_err(internal)?;
                 let target = Path::new(&target);
                 let shown = if driver.character.is_exclusive() {
-                    made_target(target).and_then(|is_mounted| {
-                        if is_mounted {
-                            Ok(())
-                        } else {
-                            driver.mounts.bind(Path::new(&staging), target, read_only)
+                    // A driver that died took its FUSE mounts along, and the kubelet does not stage again what
+                    // it has staged: a bind of the bare folder would be an empty volume.
+                    let staging = Path::new(&staging);
+                    shown_at(driver, &record, staging, record.class(), false).and_then(|()| {
+                        if made_target(target)? {
+                            return Ok(());
                         }
+                        driver.mounts.bind(staging, target, read_only)
                     })
                 } else {
                     let actor = actor.as_deref().unwrap_or(record.class());

@@ -538,6 +538,13 @@ async fn a_node_stages_publishes_and_lets_go() {
         Code::FailedPrecondition,
         "still being used",
     );
+    // The driver died and took its mount along; the kubelet publishes without staging again.
+    fs::remove_file(target.join("much")).unwrap();
+    fs::write(target.join("kept"), b"x").unwrap();
+    node.node_unpublish_volume(unpublish(&handle, &target)).await.unwrap();
+    rustix::mount::unmount(&staging, rustix::mount::UnmountFlags::empty()).unwrap();
+    node.node_publish_volume(publish(&handle, &staging, &target, "app-0")).await.unwrap();
+    assert_eq!(fs::read(target.join("kept")).unwrap(), b"x");
     let alone = NodePublishVolumeRequest {
         volume_capability: Some(capability(Mode::SingleNodeSingleWriter)),
         ..publish(&handle, &staging, &kubelet.join("pods/2/mount"), "app-1")
