@@ -79,7 +79,7 @@ mod tests {
             ("GET", "/main?list-type=2&prefix=p", "list", "main"),
             ("GET", "/main/?location", "list", "main"),
             ("HEAD", "/main/kopia.repository", "head", "main/kopia.repository"),
-            ("DELETE", "/main/_log_2026", "delete", "main/_log_"),
+            ("DELETE", "/main/_log_2026", "delete", "main/_log"),
             ("POST", "/main?delete", "delete", "main"),
             ("PUT", "/main", "other", "main"),
         ] {

@@ -74,6 +74,26 @@ fn a_wrong_export_hides_the_right_one_and_keeps_what_is_written_into_it() {
 }
 
 #[test]
+fn a_directory_that_is_mounted_is_empty_while_the_export_is_and_back_after() {
+    needs_fuse!();
+    let server = Server::start();
+    fs::create_dir_all(server.export().join("main/repo")).unwrap();
+    fs::write(server.export().join("main/repo/a"), "a").unwrap();
+    let old = server.mount_path("/export/main/repo", "hard,actimeo=0");
+    let id = server.ask(Ask::Arm(fault::Fault::named("nfs-wrong-export").unwrap())).faults.len() as u64;
+    assert_eq!(fs::read_dir(old.path()).unwrap().count(), 0);
+    // As a mover's new pod mounts it.
+    let new = server.mount_path("/export/main/repo", "hard,actimeo=0");
+    assert_eq!(fs::read_dir(new.path()).unwrap().count(), 0);
+    fs::write(new.at("stray"), "s").unwrap();
+    assert!(server.ask(Ask::Lift(id)).faults[0].firings > 0);
+    for mount in [old, new] {
+        assert_eq!(fs::read(mount.at("a")).unwrap(), b"a");
+        assert!(!mount.at("stray").exists());
+    }
+}
+
+#[test]
 fn a_full_export_refuses_bytes_and_lets_names_change() {
     needs_fuse!();
     let server = Server::start();

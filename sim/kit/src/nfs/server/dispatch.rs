@@ -1,7 +1,7 @@
 //! From a record to its answer: reads the call, asks the register of faults, runs the procedure.
 //!
 //! Every call of NFS and MOUNT is a point of the seam `nfs`: the actor is the client's host name, the class the
-//! export's name, the operation one of the embedded bed's (`lookup`, `read`, `write`, `create`, `rename`,
+//! export's name (the first directory beneath it where it is called `/`), the operation one of the embedded bed's (`lookup`, `read`, `write`, `create`, `rename`,
 //! `remove`, `mkdir`, `list`) or `setattr` and `mount`. A hang answers after the lift, a kill closes the
 //! connection. Procedures run on threads that may block.
 #![allow(clippy::wildcard_imports, reason = "the protocol's words are one vocabulary, used by the dozen")]
@@ -27,7 +27,7 @@ use nfs3_types::{
 use super::{
     change,
     export::Export,
-    handle::Target,
+    handle::{Handle, MountPath, Target},
     identity::Identity,
     list, look,
     replies::{Replies, Reply},
@@ -116,6 +116,7 @@ impl Dispatcher {
         &self,
         peer: IpAddr,
         operation: &str,
+        class: String,
         auth: Option<&auth_unix>,
     ) -> Option<(Session, Option<nfsstat3>)> {
         let actor = match auth {
@@ -124,7 +125,7 @@ impl Dispatcher {
             }
             _ => peer.to_string(),
         };
-        let Decision { verdict, by, .. } = self.register.at(Seam::Nfs, &actor, operation, self.export.name());
+        let Decision { verdict, by, .. } = self.register.at(Seam::Nfs, &actor, operation, &class);
         let (mut shown, mut refused, mut swallow) = (None, None, false);
         match (verdict, by) {
             (Verdict::Hang, Some(id)) => self.register.lifted(id).await,
@@ -156,7 +157,11 @@ impl Dispatcher {
 
     async fn serve(self: &Arc<Self>, peer: IpAddr, procedure: NFS_PROGRAM, call: Call) -> Reply {
         let operation = operation(procedure);
-        let (session, refused) = self.session(peer, operation, call.auth.as_ref()).await?;
+        // Every procedure's arguments begin with a handle.
+        let handle =
+            nfs_fh3::unpack(&mut call.arguments.clone()).ok().and_then(|(handle, _)| Handle::unpack(&handle));
+        let class = self.class(handle.map(|handle| handle.target));
+        let (session, refused) = self.session(peer, operation, class, call.auth.as_ref()).await?;
         let (xid, this) = (call.xid, self.clone());
         let served = tokio::task::spawn_blocking(move || {
             let verifier = this.verifier;
@@ -176,11 +181,13 @@ impl Dispatcher {
         let xid = call.xid;
         match MOUNT_PROGRAM::try_from(call.body.proc) {
             Ok(MOUNT_PROGRAM::MOUNTPROC3_MNT) => {
-                let (session, refused) = self.session(peer, "mount", call.auth.as_ref()).await?;
                 let mut arguments = call.arguments;
                 let Ok((dirpath(path), _)) = dirpath::unpack(&mut arguments) else {
                     return unserved(xid, accept_stat_data::GARBAGE_ARGS);
                 };
+                let target = below(self.export.name(), &path).and_then(MountPath::new).map(Target::Mounted);
+                let class = self.class(target);
+                let (session, refused) = self.session(peer, "mount", class, call.auth.as_ref()).await?;
                 let mounted = tokio::task::spawn_blocking(move || {
                     refused.map_or_else(|| mounted(&session, &path), Err)
                 });
@@ -196,6 +203,7 @@ impl Dispatcher {
                     Err(nfsstat3::NFS3ERR_NOTDIR) => mountres3::Err(mountstat3::MNT3ERR_NOTDIR),
                     Err(nfsstat3::NFS3ERR_ACCES) => mountres3::Err(mountstat3::MNT3ERR_ACCES),
                     Err(nfsstat3::NFS3ERR_IO) => mountres3::Err(mountstat3::MNT3ERR_IO),
+                    Err(nfsstat3::NFS3ERR_NAMETOOLONG) => mountres3::Err(mountstat3::MNT3ERR_NAMETOOLONG),
                     Err(_) => mountres3::Err(mountstat3::MNT3ERR_SERVERFAULT),
                 };
                 good(xid, &result)
@@ -211,6 +219,16 @@ impl Dispatcher {
         }
     }
 
+    /// The class of a point: which export it is about.
+    fn class(&self, target: Option<Target>) -> String {
+        let name = self.export.name().trim_matches('/');
+        if !name.is_empty() {
+            return name.to_owned();
+        }
+        let folder = self.export.folder(self.export.switches().shown);
+        let top = target.and_then(|target| folder.top(target));
+        top.map_or_else(String::new, |top| top.to_string_lossy().into_owned())
+    }
     fn count(&self, operation: &str, refused: Option<nfsstat3>) {
         let mut calls = self.calls.lock().expect("no holder of the counters' lock panics");
         let calls = calls.entry(operation.to_owned()).or_default();
@@ -273,24 +291,26 @@ fn port_of(mut call: Call, port: u16) -> Reply {
     }
 }
 
+/// What of a mounted path lies beneath the export; `None` for another export's.
+fn below<'a>(export: &str, path: &'a [u8]) -> Option<&'a [u8]> {
+    let below = path.strip_prefix(export.trim_end_matches('/').as_bytes())?;
+    matches!(below.first(), None | Some(b'/')).then_some(below)
+}
+
 /// The handle of a path that a client mounts: the export, or a directory in it.
 fn mounted(session: &Session, path: &[u8]) -> Answer<nfs_fh3> {
-    let export = session.export.name().trim_end_matches('/').as_bytes();
-    let below = path.strip_prefix(export).ok_or(nfsstat3::NFS3ERR_NOENT)?;
-    if !matches!(below.first(), None | Some(b'/')) {
-        return Err(nfsstat3::NFS3ERR_NOENT);
+    let below = below(session.export.name(), path).ok_or(nfsstat3::NFS3ERR_NOENT)?;
+    let mut names = below.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+    // What leads elsewhere is nothing that is exported.
+    names.try_for_each(|part| name(&filename3(Opaque::borrowed(part))).map(drop))?;
+    let path = below.strip_prefix(b"/").unwrap_or(below);
+    let target = Target::Mounted(MountPath::new(path).ok_or(nfsstat3::NFS3ERR_NAMETOOLONG)?);
+    let handle = session.handle_of(target);
+    match session.directory(&handle) {
+        Ok(_) => Ok(handle),
+        Err(nfsstat3::NFS3ERR_STALE) => Err(nfsstat3::NFS3ERR_NOENT),
+        Err(status) => Err(status),
     }
-    let mut inode = session.folder.root();
-    for part in below.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
-        let directory = session.directory(&session.handle(inode))?;
-        let part = name(&filename3(Opaque::borrowed(part)))?;
-        let attributes = super::attributes::Attributes::read(&directory.file, part.as_c_str())?;
-        session.folder.saw(directory.attributes.inode(), &part, attributes.inode());
-        inode = attributes.inode();
-    }
-    let found = session.directory(&session.handle(inode))?;
-    debug_assert!(inode == session.folder.root() || found.target == Target::Inode(inode));
-    Ok(session.handle(inode))
 }
 
 /// A procedure about to run.

@@ -72,7 +72,7 @@ impl Export {
                 fs::create_dir_all(path)?;
                 fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
             }
-            folders.insert(shown, Arc::new(Folder::open(path)?));
+            folders.insert(shown, Arc::new(Folder::open(path, shown != Shown::Right)?));
         }
         let switches = match place.state.as_deref().map(fs::read) {
             None => Switches::default(),

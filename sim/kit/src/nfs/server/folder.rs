@@ -17,7 +17,7 @@ use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, openat2};
 
 use super::{
     attributes::Attributes,
-    handle::{Inode, Target},
+    handle::{Inode, MountPath, Target},
 };
 use crate::nfs::status;
 
@@ -35,6 +35,7 @@ pub struct Folder {
     path: PathBuf,
     descriptor: OwnedFd,
     root: Inode,
+    makes_missing: bool,
     places: Mutex<BTreeMap<Inode, Place>>,
 }
 
@@ -43,12 +44,12 @@ const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 impl Folder {
-    /// Opens a directory.
-    pub fn open(path: &Path) -> std::io::Result<Self> {
+    /// Opens a directory; one that stands in for another makes the paths that are mounted, as empty mount points.
+    pub fn open(path: &Path, makes_missing: bool) -> std::io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = rustix::fs::open(path, flags, Mode::empty())?;
         let root = Attributes::read(&descriptor, "").map_err(|_| std::io::ErrorKind::NotFound)?.inode();
-        Ok(Self { path: path.to_owned(), descriptor, root, places: Mutex::default() })
+        Ok(Self { path: path.to_owned(), descriptor, root, makes_missing, places: Mutex::default() })
     }
     /// Where it is.
     pub fn path(&self) -> &Path {
@@ -66,7 +67,7 @@ impl Folder {
     /// Opens what a handle points to; as the server, whatever its mode says.
     pub fn open_target(&self, target: Target, flags: OFlags) -> Result<OwnedFd, nfsstat3> {
         let inode = match target {
-            Target::Root => self.root,
+            Target::Mounted(path) => self.enter(&path)?,
             Target::Inode(inode) => inode,
         };
         for is_last in [false, true] {
@@ -82,6 +83,39 @@ impl Folder {
             }
         }
         Err(nfsstat3::NFS3ERR_STALE)
+    }
+    /// Goes to a path that was mounted, and remembers the way.
+    fn enter(&self, path: &MountPath) -> Result<Inode, nfsstat3> {
+        let (mut at, mut way) = (self.root, Vec::new());
+        for name in path.names() {
+            let name = CString::new(name).map_err(|_| nfsstat3::NFS3ERR_STALE)?;
+            let directory = if way.is_empty() { c".".to_owned() } else { joined(&way) };
+            let directory = self.open_path(&directory, OFlags::PATH | OFlags::DIRECTORY)?;
+            let attributes = match Attributes::read(&directory, name.as_c_str()) {
+                Err(nfsstat3::NFS3ERR_NOENT) if self.makes_missing => {
+                    let made = rustix::fs::mkdirat(&directory, &name, Mode::from_raw_mode(0o777));
+                    made.map_err(status::of_errno)?;
+                    Attributes::read(&directory, name.as_c_str())?
+                }
+                Err(nfsstat3::NFS3ERR_NOENT) => return Err(nfsstat3::NFS3ERR_STALE),
+                found => found?,
+            };
+            self.saw(at, &name, attributes.inode());
+            at = attributes.inode();
+            way.push(name);
+        }
+        Ok(at)
+    }
+    /// The first name on the way to a file, as far as it is known: which export it belongs to where all of them
+    /// are directories of one.
+    pub fn top(&self, target: Target) -> Option<CString> {
+        let inode = match target {
+            Target::Mounted(path) => return CString::new(path.names().next()?).ok(),
+            Target::Inode(inode) => inode,
+        };
+        let path = self.path_of(inode)?;
+        let first = path.as_bytes().split(|byte| *byte == b'/').next()?;
+        CString::new(first).ok()
     }
     fn open_path(&self, path: &CStr, flags: OFlags) -> Result<OwnedFd, nfsstat3> {
         // A fifo must not hold the server, and a terminal must not become its own; looking needs neither.
@@ -169,6 +203,12 @@ impl Folder {
     }
 }
 
+fn joined(names: &[CString]) -> CString {
+    let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+    // Names of files hold no zero.
+    CString::new(names.join(&b'/')).unwrap_or_default()
+}
+
 /// The names in an open directory with their attributes, without `.` and `..`; what vanishes is passed over.
 pub fn entries(directory: &OwnedFd) -> Vec<(CString, Attributes)> {
     let Ok(names) = Dir::read_from(directory) else { return Vec::new() };
@@ -203,7 +243,7 @@ mod tests {
         let at = |name: &str| home.path().join(name);
         fs::create_dir_all(at("a/b")).unwrap();
         fs::write(at("a/b/file"), "right").unwrap();
-        let folder = Folder::open(home.path()).unwrap();
+        let folder = Folder::open(home.path(), false).unwrap();
         let file = inode(&at("a/b/file"));
         // Nothing is indexed yet: as after a restart.
         assert_eq!(content(&folder, file).unwrap(), "right");
@@ -219,14 +259,29 @@ mod tests {
         fs::remove_file(at("link")).unwrap();
         assert_eq!(content(&folder, file), Err(nfsstat3::NFS3ERR_STALE));
         assert_eq!(folder.used(), 5, "the other file");
-        assert!(folder.find(Target::Root).is_ok());
+        assert!(folder.find(Target::Mounted(MountPath::ROOT)).is_ok());
+    }
+
+    #[test]
+    fn a_mounted_path_is_there_or_is_made_where_a_stand_in_is_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let target = Target::Mounted(MountPath::new(b"a/b").unwrap());
+        let right = Folder::open(home.path(), false).unwrap();
+        assert_eq!(right.find(target).err(), Some(nfsstat3::NFS3ERR_STALE));
+        let stand_in = Folder::open(home.path(), true).unwrap();
+        assert!(stand_in.find(target).is_ok());
+        fs::write(home.path().join("a/b/file"), "x").unwrap();
+        let file = inode(&home.path().join("a/b/file"));
+        assert_eq!(content(&right, file).unwrap(), "x");
+        assert_eq!(right.top(Target::Inode(file)).unwrap(), c"a".to_owned());
+        assert_eq!(right.top(target).unwrap(), c"a".to_owned());
     }
 
     #[test]
     fn no_link_leads_out() {
         let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(outside.path().join("secret"), "s").unwrap();
-        let folder = Folder::open(home.path()).unwrap();
+        let folder = Folder::open(home.path(), false).unwrap();
         std::os::unix::fs::symlink(outside.path(), home.path().join("way")).unwrap();
         // A memory that leads through the link.
         let (way, secret) = (inode(&home.path().join("way")), inode(&outside.path().join("secret")));

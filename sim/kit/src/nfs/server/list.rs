@@ -43,7 +43,7 @@ fn page(session: &Session, directory: &Found, after: u64) -> Answer<Vec<Entry>> 
     directory.attributes.check(&session.who, READ)?;
     let open = session.folder.open_target(directory.target, OFlags::RDONLY | OFlags::DIRECTORY)?;
     let own = directory.attributes;
-    let parent = look::parent(&session.folder, directory.target, own).unwrap_or(own);
+    let parent = look::parent(&session.folder, own).unwrap_or(own);
     let mut found = vec![
         Entry { cookie: DOT, name: c".".to_owned(), attributes: own },
         Entry { cookie: DOT_DOT, name: c"..".to_owned(), attributes: parent },

@@ -8,7 +8,6 @@ use rustix::fs::{FileType, OFlags, fstatvfs, readlinkat};
 use super::{
     attributes::{Attributes, EXECUTE, READ, WRITE},
     folder::Folder,
-    handle::Target,
     session::{Answer, Session, name},
 };
 use crate::nfs::{status, wire::TRANSFER_BYTES_MAX};
@@ -24,7 +23,7 @@ pub fn lookup(session: &Session, args: LOOKUP3args<'_>) -> Answer<LOOKUP3resok> 
     let directory = session.directory(&args.what.dir)?;
     let attributes = match args.what.name.as_ref() {
         b"." => directory.attributes,
-        b".." => parent(&session.folder, directory.target, directory.attributes)?,
+        b".." => parent(&session.folder, directory.attributes)?,
         _ => session.look(&directory, &name(&args.what.name)?)?,
     };
     Ok(LOOKUP3resok {
@@ -35,13 +34,11 @@ pub fn lookup(session: &Session, args: LOOKUP3args<'_>) -> Answer<LOOKUP3resok> 
 }
 
 /// The directory above; the root is its own.
-pub fn parent(folder: &Folder, target: Target, own: Attributes) -> Answer<Attributes> {
-    match target {
-        Target::Inode(inode) => match folder.place(inode) {
-            Some((parent, _)) => Attributes::read(folder.find(parent)?, ""),
-            None => Err(nfsstat3::NFS3ERR_STALE),
-        },
-        Target::Root => Ok(own),
+pub fn parent(folder: &Folder, own: Attributes) -> Answer<Attributes> {
+    match folder.place(own.inode()) {
+        _ if own.inode() == folder.root() => Ok(own),
+        Some((parent, _)) => Attributes::read(folder.find(parent)?, ""),
+        None => Err(nfsstat3::NFS3ERR_STALE),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     attributes::{Attributes, EXECUTE},
     export::Export,
     folder::Folder,
-    handle::{Handle, Inode, Target},
+    handle::{Handle, Inode, MountPath, Target},
     identity::Identity,
 };
 use crate::nfs_control::Switches;
@@ -73,7 +73,11 @@ impl Session {
     }
     /// The handle for an inode.
     pub fn handle(&self, inode: Inode) -> nfs_fh3 {
-        let target = if inode == self.folder.root() { Target::Root } else { Target::Inode(inode) };
+        let is_root = inode == self.folder.root();
+        self.handle_of(if is_root { Target::Mounted(MountPath::ROOT) } else { Target::Inode(inode) })
+    }
+    /// The handle for a target.
+    pub fn handle_of(&self, target: Target) -> nfs_fh3 {
         Handle { fsid: self.fsid(), target }.pack()
     }
     /// Attributes as they travel.
