@@ -10,6 +10,7 @@ use api::{KopiaMaintenance, ReplicationDestination, ReplicationSource, VolumeSna
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::utils::Backoff;
@@ -70,7 +71,7 @@ pub async fn all(context: Arc<Context>) {
         .owns(Api::<PersistentVolumeClaim>::all(client.clone()), any())
         .owns(Api::<VolumeSnapshot>::all(client.clone()), any())
         .owns(Api::<ServiceAccount>::all(client.clone()), any())
-        .watches(Api::<PersistentVolumeClaim>::all(client.clone()), any(), move |claim| {
+        .watches(Api::<PartialObjectMeta<PersistentVolumeClaim>>::all(client.clone()), any(), move |claim| {
             // A claim with a copy trigger wakes the sources that back it up.
             let is_triggered = claim.annotations().contains_key(keys::USE_COPY_TRIGGER);
             let mut woken: Vec<_> = source_store
@@ -109,7 +110,7 @@ pub async fn all(context: Arc<Context>) {
         .owns(Api::<CronJob>::all(client.clone()), any())
         .owns(Api::<Job>::all(client.clone()), any())
         .watches(
-            Api::<Job>::all(client.clone()),
+            Api::<PartialObjectMeta<Job>>::all(client.clone()),
             any().labels(&format!("{}=true", keys::KOPIA_MAINTENANCE)),
             |job| {
                 // Jobs of a CronJob belong to it, not to the KopiaMaintenance.

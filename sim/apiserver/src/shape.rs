@@ -54,7 +54,7 @@ impl Shape {
     pub fn object(self, resource: &Resource, stored: &Stored, with_columns: bool, now: Timestamp) -> Bytes {
         match self {
             Self::Whole => plain(resource, stored),
-            Self::Metadata => Bytes::from(metadata_of(&stored.value).to_string()),
+            Self::Metadata => stored.metadata_text().clone(),
             Self::Table(rows) => {
                 let shown = convert::present(resource, &stored.value);
                 Bytes::from(

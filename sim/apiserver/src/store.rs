@@ -17,6 +17,7 @@ use crate::access::{list, set, text, uid};
 use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::server::{Verb, Write};
+use crate::shape::metadata_of;
 
 /// Namespace and name.
 pub(crate) type Key = (String, String);
@@ -27,11 +28,12 @@ pub(crate) struct Stored {
     pub value: Arc<Value>,
     pub version: u64,
     text: OnceLock<Bytes>,
+    metadata_text: OnceLock<Bytes>,
 }
 
 impl Stored {
     fn new(value: Value, version: u64) -> Self {
-        Self { value: Arc::new(value), version, text: OnceLock::new() }
+        Self { value: Arc::new(value), version, text: OnceLock::new(), metadata_text: OnceLock::new() }
     }
 
     /// An object that was checked but not stored, as a dry run answers it.
@@ -42,6 +44,11 @@ impl Stored {
     /// The object as JSON text.
     pub fn text(&self) -> &Bytes {
         self.text.get_or_init(|| Bytes::from(self.value.to_string()))
+    }
+
+    /// The object's metadata alone as JSON text.
+    pub fn metadata_text(&self) -> &Bytes {
+        self.metadata_text.get_or_init(|| Bytes::from(metadata_of(&self.value).to_string()))
     }
 }
 

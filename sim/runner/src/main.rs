@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// A cluster in one process is millions of small JSON values: allocating them is what a run does most.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match runner::command::Firedrill::parse().run() {
         Ok(code) => ExitCode::from(code),

@@ -22,7 +22,7 @@ use kube::runtime::controller::Action;
 use crate::event::Recorder;
 use crate::execute::{Error, Hands};
 use crate::names;
-use crate::plan::prerequisite;
+use crate::plan::{prerequisite, run};
 use crate::reconcile::Context;
 use crate::subject::Subject;
 
@@ -44,7 +44,7 @@ pub struct Observed {
     pub cron_job: Option<CronJob>,
     /// Its Jobs, scheduled and manual, oldest first.
     pub jobs: Vec<Job>,
-    /// Pods of its Jobs, oldest first (safe profile).
+    /// Pods of its Jobs since the last that completed, oldest first (safe profile).
     pub pods: Vec<Pod>,
     /// Whether the repository Secret exists.
     pub has_secret: bool,
@@ -154,7 +154,9 @@ async fn observe(context: &Context, namespace: &str, name: &str) -> Result<Optio
     }
     if !is_original {
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-        for job in &observed.jobs {
+        // What the pods of a completed Job say, and those of Jobs before it, is no trouble any more.
+        let completed = observed.jobs.iter().rposition(|job| run::is(job, "Complete"));
+        for job in &observed.jobs[completed.map_or(0, |completed| completed + 1)..] {
             let of_job = ListParams::default().labels(&format!("job-name={}", job.name_any()));
             observed.pods.extend(oldest_first(pods.list(&of_job).await?.items));
         }

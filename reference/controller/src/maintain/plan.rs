@@ -24,6 +24,8 @@ use crate::obstacle::Obstacle;
 
 /// How often a scheduled maintenance is looked at.
 const INTERVAL: Duration = Duration::from_mins(5);
+/// The same under the safe profile, which looks again when a window ends; changes of Jobs wake it at once.
+const INTERVAL_SAFE: Duration = Duration::from_mins(30);
 /// How often after an error.
 const ERROR_INTERVAL: Duration = Duration::from_mins(1);
 /// How often a running manual Job is looked at.
@@ -279,15 +281,21 @@ impl Turn<'_> {
         let next = schedule.as_ref().and_then(|schedule| schedule.next_after(self.now));
         self.status.next_scheduled_maintenance = next.map(Time);
         self.healthy();
+        let mut interval = INTERVAL;
         if !observed.is_original {
             self.tell_trouble(schedule.as_ref());
+            let left = self.window(schedule.as_ref()).map(|(_, end)| end.duration_since(self.now));
+            let left = left.and_then(|left| Duration::try_from(left + SignedDuration::from_secs(1)).ok());
+            interval = left.map_or(INTERVAL_SAFE, |left| left.min(INTERVAL_SAFE));
         }
         // What a failing pod says has to be read before its Job ends and takes it along.
         let is_running = observed
             .jobs
             .iter()
             .any(|job| !["Complete", "Failed"].iter().any(|end| crate::plan::run::is(job, end)));
-        let interval = if is_running && !observed.is_original { MANUAL_INTERVAL } else { INTERVAL };
+        if is_running && !observed.is_original {
+            interval = MANUAL_INTERVAL;
+        }
         self.end(vec![Act::Requeue(interval)])
     }
 
@@ -343,25 +351,29 @@ impl Turn<'_> {
         self.status.maintenance_failures = (count > 0).then_some(count);
     }
 
+    /// The window that waits for a success, and by when it must have come: until the next window, or as long
+    /// as the longest run takes.
+    fn window(&self, schedule: Option<&Schedule>) -> Option<(Timestamp, Timestamp)> {
+        let maintenance = &self.observed.maintenance;
+        let since = self.status.last_maintenance_time.as_ref();
+        let since = since.or(maintenance.metadata.creation_timestamp.as_ref())?.0;
+        let grace = SignedDuration::from_secs(maintenance.spec.active_deadline_seconds);
+        let schedule = schedule?;
+        let window = schedule.next_after(since)?;
+        Some((window, schedule.next_after(window)?.min(window + grace)))
+    }
+
     /// Tells about a foreign owner and a missed window (safe profile).
     fn tell_trouble(&mut self, schedule: Option<&Schedule>) {
         let observed = self.observed;
-        let since = self.status.last_maintenance_time.as_ref().map(|time| time.0);
-        let since =
-            since.or_else(|| observed.maintenance.metadata.creation_timestamp.as_ref().map(|time| time.0));
         // The pods of a Job that failed for good are gone: what they said holds until a run succeeds.
         let before = observed.maintenance.status.as_ref();
         let known = before.filter(|before| before.last_maintenance_time == self.status.last_maintenance_time);
         let owner = foreign_owner(&observed.pods).or_else(|| known?.repository_owner.clone());
         self.status.repository_owner.clone_from(&owner);
         let suspended = observed.maintenance.spec.suspend.unwrap_or_default();
-        // A window is missed when its run has had until the next one, or its longest run, to succeed.
-        let grace = SignedDuration::from_secs(observed.maintenance.spec.active_deadline_seconds);
-        let missed = since.zip(schedule).and_then(|(since, schedule)| {
-            let window = schedule.next_after(since)?;
-            let end = schedule.next_after(window)?.min(window + grace);
-            (self.now > end && !suspended).then_some(window)
-        });
+        let missed =
+            self.window(schedule).and_then(|(window, end)| (self.now > end && !suspended).then_some(window));
         let (reason, message) = match (owner, missed) {
             (Some(owner), _) => (
                 "OwnerForeign",
