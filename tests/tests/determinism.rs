@@ -138,6 +138,10 @@ fn a_record_knows_nothing_of_this_machine_or_hour() {
     }
     assert_eq!(foreign(&play(&debug(), 2, None).record, &words), Vec::<String>::new());
 
-    let leak = format!("{{\"line\":\"opened {}/x at {now}\"}}", binary::root().display());
-    assert_eq!(foreign(&leak, &words).len(), 2, "a leak is seen");
+    // The checkout may lie under the directory for temporary files, which is then found too.
+    let root = binary::root().display().to_string();
+    let found = foreign(&format!("{{\"line\":\"opened {root}/x at {now}\"}}"), &words);
+    for leak in [root, now.strftime("%Y-%m-%d").to_string()] {
+        assert!(found.contains(&leak), "the leak {leak} is seen");
+    }
 }

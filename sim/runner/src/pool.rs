@@ -2,11 +2,12 @@
 //!
 //! A process per scenario keeps worlds apart (one that crashes or hangs takes nobody with it) and lets a
 //! seed rebuild a run whatever runs beside it. Promises outcomes in the order of the scenarios, not of
-//! their ends. Real time is only read for the person who waits. A child that ends without an outcome, or
-//! does not end, is a broken harness: that is a verdict, not an abort.
+//! their ends. Real time is only read for the person who waits. A child that a signal kills has crashed; one
+//! that ends without an outcome, or does not end, is a broken harness: those are verdicts, not aborts.
 
 use std::{
     io::{self, BufRead as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -125,14 +126,20 @@ impl Pool {
             record: Some(self.record_of(at)),
             on: self.on.nth(at),
         };
-        let mut outcome = self
-            .ask_child(&order, waits)
-            .unwrap_or_else(|reason| Outcome { bed: self.on.name().to_owned(), ..broken(found, reason) });
+        let mut outcome = self.ask_child(&order, waits).unwrap_or_else(|(verdict, reason)| Outcome {
+            verdict,
+            bed: self.on.name().to_owned(),
+            ..broken(found, reason)
+        });
         outcome.real_ms = u64::try_from(begins.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome
     }
 
-    fn ask_child(&self, order: &Order, waits: &(dyn Fn(String) + Sync)) -> Result<Outcome, String> {
+    fn ask_child(
+        &self,
+        order: &Order,
+        waits: &(dyn Fn(String) + Sync),
+    ) -> Result<Outcome, (Verdict, String)> {
         let order = serde_json::to_vec(order).expect("an order is plain data");
         let mut child = Command::new(&self.program)
             .arg("play")
@@ -140,7 +147,7 @@ impl Pool {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("the child process did not start: {error}"))?;
+            .map_err(|error| (Verdict::Broken, format!("the child process did not start: {error}")))?;
         let mut stdin = child.stdin.take().expect("it is piped");
         let mut stdout = child.stdout.take().expect("it is piped");
         let stderr = child.stderr.take().expect("it is piped");
@@ -158,11 +165,15 @@ impl Pool {
             let ended = self.wait(&mut child);
             let answer = answer.join().unwrap_or_default();
             let words = words.join().unwrap_or_default();
-            let status = ended?;
+            let status = ended.map_err(|reason| (Verdict::Broken, reason))?;
             serde_json::from_slice(&answer).map_err(|_| {
                 let words: Vec<_> =
                     words.into_iter().filter(|line| !line.trim().is_empty()).take(12).collect();
-                format!("the child process ended ({status}) without an outcome\n{}", words.join("\n"))
+                // Harness and subject share the process; a panic of either is caught there, a signal is not.
+                let verdict = if status.signal().is_some() { Verdict::Crashed } else { Verdict::Broken };
+                let reason =
+                    format!("the child process ended ({status}) without an outcome\n{}", words.join("\n"));
+                (verdict, reason)
             })
         })
     }

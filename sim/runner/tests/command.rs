@@ -42,6 +42,21 @@ fn bad_input_is_one_error_with_file_and_cure() {
 }
 
 #[test]
+fn reports_do_not_go_into_a_file() {
+    for command in [["run", "--out", "here"], ["drill", "--out", "here"]] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("here"), "kept").unwrap();
+        fs::write(folder.path().join("claim.yaml"), "kind: Namespace\nmetadata: {name: a}\n").unwrap();
+        let mut words = command.to_vec();
+        words.extend((command[0] == "drill").then_some("claim.yaml"));
+        let ended = firedrill(folder.path(), &words);
+        assert_eq!(ended.code, 3, "{}", ended.err);
+        assert!(ended.err.contains("--out names a directory; here is a file"), "{}", ended.err);
+        assert_eq!(fs::read_to_string(folder.path().join("here")).unwrap(), "kept");
+    }
+}
+
+#[test]
 fn what_matches_nothing_is_an_error_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(firedrill(folder.path(), &["run", "--filter", "no such scenario"]).code, 4);

@@ -148,6 +148,10 @@ pub trait Verbs {
     fn stop_controller(&mut self) -> Result<(), Trouble>;
     /// Starts the subject's controller again, with empty caches.
     fn restart_controller(&mut self) -> Result<(), Trouble>;
+    /// Which processes of the subject ended where they must not, as far as the bed can tell.
+    fn crashes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The subject's metrics page.
     fn metrics(&self) -> Result<String, Trouble>;
 }

@@ -15,6 +15,8 @@ mod run;
 mod serve;
 mod sweep;
 
+use std::path::Path;
+
 use clap::{Parser, Subcommand};
 
 /// The input could not be read, or nothing could be started.
@@ -82,6 +84,19 @@ impl Firedrill {
             What::Play => play::command(),
         }
     }
+}
+
+/// Checks that reports can go where they are told to, before anything is played for them.
+///
+/// # Errors
+/// A file is there already.
+pub fn directory(out: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !out.exists() || out.is_dir(),
+        "--out names a directory; {} is a file: name another place, or remove it",
+        out.display()
+    );
+    Ok(())
 }
 
 #[cfg(test)]

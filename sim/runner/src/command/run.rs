@@ -143,6 +143,7 @@ pub fn play(
     limit: Duration,
     out: &std::path::Path,
 ) -> anyhow::Result<Played> {
+    super::directory(out)?;
     let records = out.join("records");
     if records.is_dir() {
         fs::remove_dir_all(&records).with_context(|| format!("{} cannot be emptied", records.display()))?;

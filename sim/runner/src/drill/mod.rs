@@ -64,6 +64,10 @@ pub struct Drilled {
 #[expect(clippy::needless_pass_by_value, reason = "the hook hands over what was parsed")]
 pub fn command(args: Args) -> anyhow::Result<u8> {
     let options = options(&args, kustomize())?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("target/firedrill/drill"));
+    if !args.read_only {
+        crate::command::directory(&out)?;
+    }
     let inputs = args
         .paths
         .iter()
@@ -80,7 +84,6 @@ pub fn command(args: Args) -> anyhow::Result<u8> {
     let drilled = hold(&args, &model, today, &Screen::new())?;
     print!("{}", drilled.statement.text(args.format));
     if !args.read_only {
-        let out = args.out.clone().unwrap_or_else(|| PathBuf::from("target/firedrill/drill"));
         write(&out, &drilled).with_context(|| format!("failed to write {}", out.display()))?;
         eprintln!("certificates and records: {}", out.display());
     }

@@ -49,6 +49,10 @@ impl Failure {
     pub fn violated(reason: impl Into<String>) -> Self {
         Self { verdict: Verdict::Violated, reason: reason.into() }
     }
+    /// A process of the subject ended where it must not.
+    pub fn crashed(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Crashed, reason: reason.into() }
+    }
     /// What was waited for did not come.
     pub fn stalled(reason: impl Into<String>) -> Self {
         Self { verdict: Verdict::Stalled, reason: reason.into() }
@@ -138,6 +142,13 @@ pub fn play_on(on: &On, scenario: &Scenario, file: &str, record: Option<&Path>) 
             "the fault {} was armed and never fired: nothing was shown",
             silent.name
         )));
+    }
+    // A crash explains what stalls after it; what it let go wrong weighs more.
+    if failure.as_ref().is_none_or(|failure| failure.verdict < Verdict::Crashed)
+        && let Some(crash) = stage.bed().crashes().into_iter().next()
+    {
+        failure = Some(Failure::crashed(crash));
+        caught_by = "processes";
     }
     if on.clears() {
         let left = stage.clear();

@@ -1,7 +1,7 @@
 //! The subject's life on a bed: start, stop, restart.
 
 use super::Bed;
-use crate::subject::Surroundings;
+use crate::{actor::kubelet::process::PANICKED, subject::Surroundings};
 
 impl Bed {
     /// Stops the subject's controller as a killed pod: no farewell, nothing finished.
@@ -32,6 +32,26 @@ impl Bed {
     /// What the reference has counted since its controller was started.
     pub fn metrics(&self) -> &controller::Metrics {
         &self.metrics
+    }
+
+    /// Which processes of the subject ended where they must not: movers that panicked, a controller that
+    /// nobody stopped.
+    pub fn crashes(&self) -> Vec<String> {
+        let mut crashes: Vec<String> = self
+            .kubelet
+            .runs()
+            .iter()
+            .filter(|run| run.end.code == PANICKED)
+            .map(|run| {
+                let log = self.kubelet.log(&run.namespace, &run.pod);
+                let last = log.lines().last().unwrap_or_default();
+                format!("the mover of Job {}/{} crashed: {last}", run.namespace, run.job)
+            })
+            .collect();
+        if self.controller.as_ref().is_some_and(tokio::task::AbortHandle::is_finished) {
+            crashes.push("the controller ended by itself".to_owned());
+        }
+        crashes
     }
 
     /// Whether the subject's controller runs.

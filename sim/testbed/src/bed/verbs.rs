@@ -172,6 +172,9 @@ impl Verbs for Bed {
         Bed::restart_controller(self);
         Ok(())
     }
+    fn crashes(&self) -> Vec<String> {
+        Bed::crashes(self)
+    }
     fn metrics(&self) -> Result<String, Trouble> {
         Ok(Bed::metrics(self).text())
     }

@@ -29,7 +29,7 @@ const fn row(name: &'static str, about: &'static str, caught_by: &'static str) -
 }
 
 /// Every saboteur.
-pub const ALL: [Row; 10] = [
+pub const ALL: [Row; 11] = [
     row(
         "empty-restore",
         "restores into nowhere and reports success: the volume stays empty",
@@ -68,6 +68,7 @@ pub const ALL: [Row; 10] = [
         "leaves out every third file of a restore",
         "restored equals the ledger: presence",
     ),
+    row("panicking-mover", "panics in every backup but the first", "no process of the subject crashes"),
 ];
 
 /// The assembly of a saboteur; `None` for a name that is not in [`ALL`].
@@ -90,6 +91,7 @@ pub fn assemble(name: &str) -> Option<Assembly> {
         "phantom-sync" => with_mover(stand_in::phantom(honest.clone())),
         "swallowed-failure" => with_mover(stand_in::swallow(honest.clone())),
         "zeroed-files" => with_mover(stand_in::restore_through(honest.clone(), tree::Defect::Bytes)),
+        "panicking-mover" => with_mover(stand_in::panic_later(honest.clone())),
         "partial-restore" => with_mover(stand_in::restore_through(honest.clone(), tree::Defect::Presence)),
         _ => return None,
     })

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
 };
 
@@ -15,7 +16,7 @@ use engine::{
     context::{Client, Entropy},
     tree::WriteTree,
 };
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -39,6 +40,15 @@ use crate::{
 
 /// The mover as a function, so that a saboteur can take its place.
 pub type Mover = Arc<dyn Fn(Request, mover::Doors) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
+/// Exit code of a process that panics.
+pub const PANICKED: i32 = 101;
+
+/// What a panic said.
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
 
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,9 +215,18 @@ impl Start {
             Some(Mounted::Volume { claim, .. }) if data.is_some() => claim.clone(),
             _ => String::new(),
         };
-        let outcome = (self.mover)(request, doors).await;
+        let log = Arc::clone(&doors.log);
+        let running = AssertUnwindSafe(async { (self.mover)(request, doors).await }).catch_unwind();
+        let end = match running.await {
+            Ok(outcome) => Ended::with(outcome.exit_code, outcome.to_termination_message()),
+            // As in a process of its own: it leaves words, a code and no message.
+            Err(panic) => {
+                let words = words(&*panic);
+                log(&format!("thread 'main' panicked: {words}"));
+                Ended::with(PANICKED, String::new())
+            }
+        };
         meter.settle().await;
-        let end = Ended::with(outcome.exit_code, outcome.to_termination_message());
         let run = Run {
             namespace: namespace(&self.pod).to_owned(),
             job: actor,

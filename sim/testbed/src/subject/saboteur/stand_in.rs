@@ -102,6 +102,20 @@ pub fn phantom(honest: Mover) -> Mover {
     })
 }
 
+/// Panics in every backup but the first of an identity.
+pub fn panic_later(honest: Mover) -> Mover {
+    let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    Arc::new(move |request, doors| {
+        let is_backup = request.operation() == Operation::Backup;
+        let is_first = seen.lock().expect("no holder of the set panics").insert(line_of(&request));
+        let running = honest(request, doors);
+        Box::pin(async move {
+            assert!(is_first || !is_backup, "a saboteur cannot do this twice");
+            running.await
+        })
+    })
+}
+
 /// Ends every failed run with a made-up success.
 pub fn swallow(honest: Mover) -> Mover {
     Arc::new(move |request, doors| {
