@@ -10,7 +10,9 @@
 //!
 //! What it does not do: coherence of cached bytes between mounts that are open at once, ioctls, and
 //! `copy_file_range` other than the kernel's own. Needs /dev/fuse and the right to mount; no fusermount.
+mod attr;
 mod loss;
+mod operations;
 mod passthrough;
 mod table;
 #[cfg(test)]
@@ -34,7 +36,7 @@ use rustix::{
     io::Errno,
 };
 
-use passthrough::Passthrough;
+use operations::Passthrough;
 use table::Table;
 
 /// Threads per mount: one may be latching an error through the mount itself while others answer.
