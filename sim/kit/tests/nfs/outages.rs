@@ -24,7 +24,7 @@ fn a_hard_mount_hangs_while_the_server_is_dead_and_goes_on_where_it_was() {
     let writing = run(move || {
         let mut file = File::create(path)?;
         for block in 0..400_u32 {
-            file.write_all(&[block as u8; 64 << 10])?;
+            file.write_all(&vec![block as u8; 64 << 10])?;
             std::thread::sleep(Duration::from_millis(2));
         }
         file.sync_all()
@@ -90,7 +90,7 @@ fn what_a_restarted_server_forgot_is_written_again() {
     let mut server = Server::start();
     let mount = server.mount("hard,timeo=5");
     let file = File::create(mount.at("a")).unwrap();
-    file.write_all_at(&[7; 300_000], 0).unwrap();
+    file.write_all_at(&vec![7; 300_000], 0).unwrap();
     file.write_all_at(&[8; 10], 100).unwrap();
     server.kill();
     // The power failed: what was only in the server's memory is gone.

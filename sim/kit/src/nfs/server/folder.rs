@@ -204,7 +204,7 @@ impl Folder {
 }
 
 fn joined(names: &[CString]) -> CString {
-    let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+    let names: Vec<&[u8]> = names.iter().map(CString::as_bytes).collect();
     // Names of files hold no zero.
     CString::new(names.join(&b'/')).unwrap_or_default()
 }
