@@ -6,6 +6,9 @@
 mod interop;
 mod refusal;
 mod round_trip;
+mod s3;
+#[path = "../../../engine/tests/support/s3_server.rs"]
+mod s3_server;
 mod space;
 mod stage;
 mod stop;
