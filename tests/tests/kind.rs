@@ -31,12 +31,7 @@ fn play(firedrill: &Path, bed: &str, out: &Path) {
 #[test]
 fn the_features_come_to_the_same_verdicts_on_a_real_cluster() {
     let firedrill = program("runner", "firedrill", Profile::Debug).expect("debug builds are never refused");
-    for (package, name) in [("kit", "kit"), ("controller", "controller"), ("mover", "mover")] {
-        program(package, name, Profile::Debug).expect("debug builds are never refused");
-    }
-    let programs = firedrill.parent().expect("a program lies in a directory").to_owned();
-    let options = Options { programs, ..Options::here().expect("a test knows where it is") };
-    if let Err(error) = ground::check(&options) {
+    if let Err(error) = ground::check(&Options::here()) {
         assert!(!is_required("kind"), "FIREDRILL_REQUIRE names kind, but {error}");
         println!("skipped: the features on a kind cluster: {error}");
         return;

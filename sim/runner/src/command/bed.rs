@@ -41,6 +41,10 @@ pub struct BedArgs {
     /// `firedrill images build` makes.
     #[arg(long, value_name = "NAME")]
     pub node_image: Option<String>,
+    /// A directory with the programs kit, controller and mover for a kind cluster; built from the checkout if not
+    /// said.
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
     /// The kubeconfig of an attached cluster.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -108,7 +112,8 @@ pub fn prepare(args: &BedArgs) -> anyhow::Result<Stands> {
             let options = ground::Options {
                 keep: args.keep,
                 node_image: args.node_image.clone(),
-                ..ground::Options::here()?
+                programs: args.programs.clone(),
+                ..ground::Options::here()
             };
             let ground = Ground::prepare(&options)?;
             let at = ground.coordinates().clone();

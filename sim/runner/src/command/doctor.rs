@@ -104,11 +104,10 @@ fn docker() -> Finding {
 }
 
 fn kind() -> Finding {
-    let tried =
-        Options::here().and_then(|options| ground::check(&options)).map_err(|error| error.to_string());
+    let tried = ground::check(&Options::here()).map_err(|error| error.to_string());
     finding(
         "kind",
-        tried.map(|()| "engine, images, programs and helm are there".to_owned()),
+        tried.map(|()| "engine, images and sources are there".to_owned()),
         "`firedrill run --bed kind`",
         "what is missing is said above; `firedrill images build` makes the images",
     )

@@ -76,8 +76,10 @@ pub struct Nas {
     pub server: String,
     /// Name of its container.
     pub container: String,
-    /// The directory in the container below which exports lie; their paths are below `/`.
+    /// The directory in the container that is served.
     pub directory: String,
+    /// The path under which clients mount it.
+    pub export: String,
 }
 
 /// A CSI driver of ours.
@@ -92,8 +94,6 @@ pub struct Driver {
     pub namespace: String,
     /// `key=value` that its pods carry.
     pub selector: String,
-    /// Container in which its control program runs.
+    /// Container of the pod in which its control program runs.
     pub container: String,
-    /// Path of its control socket there.
-    pub socket: String,
 }

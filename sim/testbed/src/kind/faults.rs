@@ -168,7 +168,7 @@ impl Bed {
 
     fn ask_driver(&self, driver: &Driver, request: &Request) -> Result<Reply, Trouble> {
         let text = serde_json::to_string(request).expect("a request is plain data");
-        let words = ["/kit", "csi-ctl", "--control", driver.socket.as_str(), "ask", text.as_str()];
+        let words = ["/kit", "csi-ctl", "ask", text.as_str()];
         let pods = self.runtime.block_on(self.objects.list("Pod", &driver.namespace)).unwrap_or_default();
         let (key, value) = driver.selector.split_once('=').unwrap_or((driver.selector.as_str(), ""));
         let pod = pods.iter().find(|pod| pod["metadata"]["labels"][key] == value);

@@ -6,6 +6,7 @@
 //! error with its cure; nothing is pulled from anywhere.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command as Process,
     sync::Arc,
@@ -14,9 +15,10 @@ use std::{
 
 use cluster::{
     KindCluster, Minio, NodeImage, Run, RunOptions, Sibling, chain,
-    image::{self, File, Scratch},
+    image::{self, File, Part, Scratch},
     progress::{Monitor, News, Progress},
 };
+use kit::manifests;
 use serde_json::{Value, json};
 
 use super::{
@@ -30,14 +32,24 @@ const KIT_IMAGE: &str = "kind.local/firedrill-kit:local";
 const CONTROLLER_IMAGE: &str = "kind.local/firedrill-controller:local";
 /// Image of the reference's mover.
 const MOVER_IMAGE: &str = "kind.local/firedrill-mover:local";
-/// Images of our own programs: name, program, package, user.
-const PROGRAMS: [(&str, &str, &str, &str); 3] = [
-    (KIT_IMAGE, "kit", "kit", ""),
-    (CONTROLLER_IMAGE, "controller", "controller", "65532:65532"),
-    (MOVER_IMAGE, "mover", "mover", "65532:65532"),
+/// Images of our own programs: name, program and package, user.
+const PROGRAMS: [(&str, &str, &str); 3] = [
+    (KIT_IMAGE, "kit", ""),
+    (CONTROLLER_IMAGE, "controller", "65532:65532"),
+    (MOVER_IMAGE, "mover", "65532:65532"),
 ];
-/// Where the chart is installed.
-const SUBJECT: &str = "firedrill-system";
+/// Image of the side programs of CSI; the recipe of nodes puts it there.
+const SIDE_IMAGE: &str = "kind.local/csi:1";
+/// Namespace and name of the installed chart.
+const SUBJECT: &str = "firedrill";
+/// How often a mover's pod is tried again: a failing run is told within a minute.
+const BACKOFF_LIMIT: u32 = 1;
+/// Port of the controller's metrics.
+const METRICS: u16 = 8080;
+/// What the NFS server serves, and what clients mount: one export, a directory of it for each repository.
+const NAS_DIRECTORY: &str = "/srv/export";
+const NAS_EXPORT: &str = "/export";
+const NAS_PORT: u16 = 2049;
 /// How long a workload gets until it is ready.
 const ROLL_OUT: Duration = Duration::from_secs(180);
 /// After so long a step that still runs is told.
@@ -50,8 +62,8 @@ pub struct Options {
     pub keep: bool,
     /// The nodes' image; the locally built one if not said.
     pub node_image: Option<String>,
-    /// The directory with the programs `kit`, `controller` and `mover`.
-    pub programs: PathBuf,
+    /// A directory with the programs `kit`, `controller` and `mover`; without one they are built from the checkout.
+    pub programs: Option<PathBuf>,
     /// The chart of the subject.
     pub chart: PathBuf,
 }
@@ -83,11 +95,11 @@ pub enum Error {
         /// The package that makes it.
         package: &'static str,
     },
-    /// There is no helm.
+    /// There are no programs and no sources.
     #[error(
-        "there is no helm to install the subject's chart with: put one on PATH, or run `firedrill images build`"
+        "there is no checkout to build kit, controller and mover from: name a directory with them by --programs"
     )]
-    Helm,
+    Checkout,
     /// The chart could not be rendered.
     #[error("the chart {chart} could not be rendered: {why}")]
     Chart {
@@ -108,24 +120,10 @@ pub enum Error {
 }
 
 impl Options {
-    /// What this program finds around itself: programs beside it, the chart in its workspace.
-    ///
-    /// # Errors
-    /// The program does not know where it is.
-    pub fn here() -> Result<Self, Error> {
-        let program = std::env::current_exe().map_err(|source| Error::System {
-            what: "this program does not know where it is".to_owned(),
-            source,
-        })?;
-        let programs = program.parent().unwrap_or(Path::new(".")).to_owned();
-        // Tests of cargo lie one directory below the programs.
-        let programs = if programs.ends_with("deps") {
-            programs.parent().unwrap_or(&programs).to_owned()
-        } else {
-            programs
-        };
+    /// What this program finds in the checkout that it was built from.
+    pub fn here() -> Self {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/firedrill");
-        Ok(Self { programs, chart, ..Self::default() })
+        Self { chart, ..Self::default() }
     }
 }
 
@@ -154,13 +152,16 @@ pub fn check(options: &Options) -> Result<(), Error> {
             return Err(Error::Image { name });
         }
     }
-    for (_, program, package, _) in PROGRAMS {
-        let path = options.programs.join(program);
-        if !path.is_file() {
-            return Err(Error::Program { path: path.display().to_string(), package });
+    match (&options.programs, image::checkout()) {
+        (Some(directory), _) => {
+            for (_, program, _) in PROGRAMS {
+                present(&directory.join(program), program)?;
+            }
+            Ok(())
         }
+        (None, Some(_)) => Ok(()),
+        (None, None) => Err(Error::Checkout),
     }
-    image::helm().map(drop).ok_or(Error::Helm)
 }
 
 /// A prepared cluster; [`Ground::finish`] removes it.
@@ -172,10 +173,11 @@ pub struct Ground {
 }
 
 /// What lives as long as the ground.
+#[expect(dead_code, reason = "handles remove what they stand for when they go")]
 struct Held {
     cluster: KindCluster,
     minio: Minio,
-    nas: Option<Sibling>,
+    nas: Sibling,
 }
 
 impl Ground {
@@ -239,6 +241,7 @@ impl Ground {
 
 async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Error> {
     let archives = told("make images of the programs", make_images(run, options)).await?;
+    let helm = told("find helm", helm(run)).await?;
     let minio = async {
         let started = Minio::builder(run, "minio").start().await;
         started.map_err(failed("start MinIO"))
@@ -254,11 +257,15 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
         }
         builder.create().await.map_err(failed("make the cluster"))
     };
-    let (minio, cluster) = tokio::try_join!(told("start MinIO", minio), told("make the cluster", nodes))?;
-    let nas = None;
+    let nas = start_nas(run, &archives[0]);
+    let (minio, cluster, nas) = tokio::try_join!(
+        told("start MinIO", minio),
+        told("make the cluster", nodes),
+        told("start the NFS server", nas)
+    )?;
     mark(&cluster).await?;
     let drivers = told("install the CSI drivers", install_drivers(&cluster)).await?;
-    let subject = told("install the subject", install_subject(&cluster, options)).await?;
+    let subject = told("install the subject", install_subject(&cluster, &helm, options)).await?;
     let outside = minio.endpoint_here().await.map_err(failed("find MinIO's port"))?;
     let without_scheme = |endpoint: &str| endpoint.split("://").last().unwrap_or_default().to_owned();
     let coordinates = Coordinates {
@@ -275,7 +282,12 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
             secret_key: minio.secret_key().to_owned(),
             container: minio.sibling().container().to_owned(),
         }),
-        nas: None::<Nas>,
+        nas: Some(Nas {
+            server: nas.address().await.map_err(failed("find the NFS server"))?.unwrap_or_default(),
+            container: nas.container().to_owned(),
+            directory: NAS_DIRECTORY.to_owned(),
+            export: NAS_EXPORT.to_owned(),
+        }),
         drivers,
     };
     let told = json!({
@@ -294,45 +306,129 @@ async fn mark(cluster: &KindCluster) -> Result<(), Error> {
     apply(cluster, &marked).await
 }
 
-async fn install_drivers(_cluster: &KindCluster) -> Result<Vec<Driver>, Error> {
-    Ok(Vec::new())
+/// Starts the NFS server beside the cluster, from the image of the doubles.
+async fn start_nas(run: &Run, kit: &Path) -> Result<Sibling, Error> {
+    image::load(run.docker(), kit).await.map_err(failed("load the image of the doubles"))?;
+    let nas = Sibling::builder(run, "nas", KIT_IMAGE)
+        .arguments(["nfs-server", NAS_DIRECTORY, "--name", NAS_EXPORT])
+        .volume(NAS_DIRECTORY)
+        .tmpfs("/run/kit")
+        .tmpfs("/var/lib/kit")
+        .privileged()
+        .start()
+        .await
+        .map_err(failed("start the NFS server"))?;
+    nas.wait_listening(NAS_PORT, ROLL_OUT).await.map_err(failed("start the NFS server"))?;
+    Ok(nas)
 }
 
-async fn install_subject(cluster: &KindCluster, options: &Options) -> Result<SubjectPlace, Error> {
-    let helm = image::helm().ok_or(Error::Helm)?;
-    let values = json!({
-        "controller": {"image": {"name": CONTROLLER_IMAGE, "pullPolicy": "Never"}},
-        "mover": {"image": {"name": MOVER_IMAGE, "pullPolicy": "Never"}},
+/// Installs our CSI drivers with their classes, and waits until they run.
+async fn install_drivers(cluster: &KindCluster) -> Result<Vec<Driver>, Error> {
+    let options = manifests::Options::new(KIT_IMAGE, SIDE_IMAGE);
+    cluster.apply(&manifests::csi(&options)).await.map_err(failed("apply the drivers"))?;
+    let rolled = cluster.wait_rollout(manifests::NAMESPACE, "daemonset", manifests::APP, ROLL_OUT).await;
+    rolled.map_err(failed("start the drivers"))?;
+    let drivers = options.drivers.iter().map(|driver| Driver {
+        name: driver.name.clone(),
+        character: driver.character.to_string(),
+        namespace: manifests::NAMESPACE.to_owned(),
+        selector: format!("app={}", manifests::APP),
+        container: manifests::CONTAINER.to_owned(),
     });
-    let values_path = options.chart.join("kind-values.json");
-    let _ = (helm, values, values_path);
-    cluster
-        .wait_rollout(SUBJECT, "deployment", "firedrill", ROLL_OUT)
+    Ok(drivers.collect())
+}
+
+/// Installs the subject from its chart, and waits until its controller works.
+async fn install_subject(
+    cluster: &KindCluster,
+    helm: &Path,
+    options: &Options,
+) -> Result<SubjectPlace, Error> {
+    let image = |name: &str| {
+        let (repository, tag) = name.split_once(':').unwrap_or((name, ""));
+        json!({"repository": repository, "tag": tag})
+    };
+    let mut controller = image(CONTROLLER_IMAGE);
+    controller["pullPolicy"] = json!("Never");
+    let values = json!({
+        "image": controller,
+        "mover": {"image": image(MOVER_IMAGE), "backoffLimit": BACKOFF_LIMIT},
+        "metrics": {"port": METRICS},
+        "logLevel": "info,controller=debug",
+    });
+    let values_file = cluster.kubeconfig_path().with_extension("values.json");
+    std::fs::write(&values_file, values.to_string()).map_err(|source| Error::System {
+        what: format!("{} cannot be written", values_file.display()),
+        source,
+    })?;
+    let said = tokio::process::Command::new(helm)
+        .args(["upgrade", "--install", SUBJECT])
+        .arg(&options.chart)
+        .args(["--namespace", SUBJECT, "--create-namespace", "--values"])
+        .arg(&values_file)
+        .arg("--kubeconfig")
+        .arg(cluster.kubeconfig_path())
+        .output()
         .await
-        .map_err(failed("install the subject"))?;
+        .map_err(|source| Error::System { what: format!("{} did not run", helm.display()), source })?;
+    if !said.status.success() {
+        let why = String::from_utf8_lossy(&said.stderr).trim().to_owned();
+        return Err(Error::Chart { chart: options.chart.display().to_string(), why });
+    }
+    let rolled = cluster.wait_rollout(SUBJECT, "deployment", SUBJECT, ROLL_OUT).await;
+    rolled.map_err(failed("start the subject's controller"))?;
     Ok(SubjectPlace {
         namespace: SUBJECT.to_owned(),
-        deployment: "firedrill".to_owned(),
-        selector: "app.kubernetes.io/name=firedrill".to_owned(),
-        metrics_port: 8080,
+        deployment: SUBJECT.to_owned(),
+        selector: "app.kubernetes.io/component=controller".to_owned(),
+        metrics_port: METRICS,
     })
+}
+
+/// The helm to install with: one that is there, or one built from its Go module.
+async fn helm(run: &Run) -> Result<PathBuf, Error> {
+    if let Some(helm) = image::helm() {
+        return Ok(helm);
+    }
+    image::build(run.docker(), &[Part::Helm], &monitor()).await.map_err(failed("build helm"))?;
+    image::helm().ok_or_else(|| Error::Cluster {
+        what: "helm was built".to_owned(),
+        why: "and is not where it should be".to_owned(),
+    })
+}
+
+/// The programs that images are made of.
+async fn programs(options: &Options) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let packages = PROGRAMS.map(|(_, program, _)| program);
+    let Some(directory) = &options.programs else {
+        let checkout = image::checkout().ok_or(Error::Checkout)?;
+        let built = image::static_binaries(&checkout, &packages, &monitor()).await;
+        return built.map_err(failed("build the programs"));
+    };
+    let found = packages.into_iter().map(|program| {
+        let path = directory.join(program);
+        present(&path, program).map(|()| (program.to_owned(), path))
+    });
+    found.collect()
+}
+
+fn present(path: &Path, package: &'static str) -> Result<(), Error> {
+    if path.is_file() {
+        return Ok(());
+    }
+    Err(Error::Program { path: path.display().to_string(), package })
 }
 
 /// Makes archives of images from programs of this machine, with what a dynamic one needs to run.
 async fn make_images(run: &Run, options: &Options) -> Result<Vec<PathBuf>, Error> {
+    let programs = programs(options).await?;
     let mut archives = Vec::new();
-    for (name, program, package, user) in PROGRAMS {
-        let path = options.programs.join(program);
-        if !path.is_file() {
-            return Err(Error::Program { path: path.display().to_string(), package });
-        }
+    for (name, program, user) in PROGRAMS {
+        let path = &programs[program];
         let inside = format!("/{program}");
-        let mut files = vec![File::program(&inside, &path), File::directory("/tmp", 0o1777)];
-        files.extend(
-            libraries(&path)?
-                .into_iter()
-                .map(|library| File::program(&library.display().to_string(), &library)),
-        );
+        let mut files = vec![File::program(&inside, path), File::directory("/tmp", 0o1777)];
+        let libraries = libraries(path)?.into_iter();
+        files.extend(libraries.map(|library| File::program(&library.display().to_string(), &library)));
         let scratch = Scratch {
             name: name.to_owned(),
             files,

@@ -52,7 +52,9 @@ impl Bed {
                 let nas = self.nas()?;
                 let export = self.private(export);
                 self.make_export(&nas, &export)?;
-                Ok(Reach::mounted(json!({"nfs": {"server": nas.server, "path": format!("/{export}")}})))
+                Ok(Reach::mounted(
+                    json!({"nfs": {"server": nas.server, "path": format!("{}/{export}", nas.export)}}),
+                ))
             }
             Place::Claim(claim) => {
                 Ok(Reach::mounted(json!({"persistentVolumeClaim": {"claimName": claim.name()}})))
