@@ -38,6 +38,8 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
     (CONTROLLER_IMAGE, "controller", "65532:65532"),
     (MOVER_IMAGE, "mover", "65532:65532"),
 ];
+/// Where a mover's pod looks for its program.
+const MOVER_PROGRAM: &str = contract::pod::COMMAND;
 /// Image of the side programs of CSI; the recipe of nodes puts it there.
 const SIDE_IMAGE: &str = "kind.local/csi:1";
 /// Namespace and name of the installed chart.
@@ -251,11 +253,13 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
             Some(name) => NodeImage::Stock(name.clone()),
             None => NodeImage::Local,
         };
-        let mut builder = KindCluster::builder(run, "bed").image(image).monitor(monitor());
+        let made = KindCluster::builder(run, "bed").image(image).monitor(monitor()).create().await;
+        let cluster = made.map_err(failed("make the cluster"))?;
         for archive in &archives {
-            builder = builder.archive(archive);
+            // One after the other: two imports at once take the same passing name in containerd.
+            cluster.load_image(archive).await.map_err(failed("load our images into the nodes"))?;
         }
-        builder.create().await.map_err(failed("make the cluster"))
+        Ok(cluster)
     };
     let nas = start_nas(run, &archives[0]);
     let (minio, cluster, nas) = tokio::try_join!(
@@ -425,7 +429,8 @@ async fn make_images(run: &Run, options: &Options) -> Result<Vec<PathBuf>, Error
     let mut archives = Vec::new();
     for (name, program, user) in PROGRAMS {
         let path = &programs[program];
-        let inside = format!("/{program}");
+        // A mover's pod starts its program under the name that the original's image gives it.
+        let inside = if program == "mover" { MOVER_PROGRAM.to_owned() } else { format!("/{program}") };
         let mut files = vec![File::program(&inside, path), File::directory("/tmp", 0o1777)];
         let libraries = libraries(path)?.into_iter();
         files.extend(libraries.map(|library| File::program(&library.display().to_string(), &library)));

@@ -42,10 +42,9 @@ impl Bed {
         let id = text(&object, "/status/containerStatuses/0/containerID");
         let id = id.rsplit('/').next().unwrap_or_default().to_owned();
         self.note_pod(namespace, pod, &format!("signal {signal}"));
-        let script = format!(
-            "kill -{signal} \"$(crictl inspect --output go-template --template '{{{{.info.pid}}}}' {id})\""
-        );
-        self.in_container(&node, &["sh", "-c", &script], None).map(drop)
+        let signal = signal.to_string();
+        let words = ["ctr", "-n", "k8s.io", "task", "kill", "-s", signal.as_str(), id.as_str()];
+        self.in_container(&node, &words, None).map(drop)
     }
 
     /// Restarts a CSI driver (empty: all): its pods are killed, and their successors are waited for.

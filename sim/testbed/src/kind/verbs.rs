@@ -56,7 +56,7 @@ impl Verbs for Bed {
                 SPAN_MAX.as_secs()
             )));
         }
-        self.runtime.block_on(tokio::time::sleep(by));
+        self.runtime.block_on(async { tokio::time::sleep(by).await });
         Ok(())
     }
 
