@@ -13,8 +13,16 @@ use testbed::kind::{
 
 use crate::drive::On;
 
-/// What every scenario's namespaces begin with, before their number.
-const PREFIX: &str = "s";
+/// What every scenario's namespaces and buckets begin with, before their number: of each run its own, because a
+/// cluster that stays keeps what a killed run made.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tells the runs on one cluster apart, and is in no record of virtual time"
+)]
+fn prefix() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("s{:05x}-", since.as_secs() & 0xf_ffff)
+}
 
 /// Where scenarios are played.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -92,7 +100,7 @@ impl Stands {
 /// # Errors
 /// It cannot, in a sentence with the cure.
 pub fn prepare(args: &BedArgs) -> anyhow::Result<Stands> {
-    let prefix = PREFIX.to_owned();
+    let prefix = prefix();
     match args.bed {
         BedName::Embedded => Ok(Stands { on: On::Embedded, ground: None }),
         BedName::Attached => {

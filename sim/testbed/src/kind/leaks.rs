@@ -20,6 +20,7 @@ impl Bed {
     /// Removes the scenario's namespaces and waits until all that belonged to them is gone; tells what stays.
     pub fn clear(&mut self) -> Vec<String> {
         self.lift_all();
+        self.clear_buckets();
         let namespaces: Vec<_> =
             self.mirror.list("Namespace", "").iter().map(|namespace| name(namespace).to_owned()).collect();
         for namespace in &namespaces {

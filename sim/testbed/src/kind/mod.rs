@@ -24,7 +24,7 @@ mod trees;
 mod verbs;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -104,6 +104,7 @@ pub struct Bed {
     mirror: Mirror,
     claims: BTreeMap<(String, String), claims::History>,
     armed: faults::Armed,
+    buckets: BTreeSet<String>,
     pods: u64,
 }
 
@@ -144,6 +145,7 @@ impl Bed {
             mirror,
             claims: BTreeMap::new(),
             armed: faults::Armed::default(),
+            buckets: BTreeSet::new(),
             pods: 0,
         })
     }

@@ -7,7 +7,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use engine::blob::s3::{self, Patience, Transport};
+use engine::{
+    blob::s3::{self, Patience, Transport},
+    store::SharedStore,
+};
 use object_store::{
     ClientOptions,
     aws::AmazonS3Builder,
@@ -37,6 +40,7 @@ impl Bed {
                 let store = self.store()?;
                 let bucket = self.private(bucket);
                 let made = self.runtime.block_on(make_bucket(&store, &bucket));
+                self.buckets.insert(bucket.clone());
                 made.map_err(|why| Trouble::Broken(format!("the bucket {bucket} cannot be made: {why}")))?;
                 let secret = vec![
                     ("KOPIA_REPOSITORY", format!("s3://{bucket}")),
@@ -93,6 +97,16 @@ impl Bed {
         }
     }
 
+    /// Empties the buckets that were made; the empty ones stay, and cost nothing.
+    pub(super) fn clear_buckets(&mut self) {
+        let Ok(store) = self.store() else { return };
+        for bucket in std::mem::take(&mut self.buckets) {
+            if let Err(why) = self.runtime.block_on(empty_bucket(&store, &bucket)) {
+                self.record.note(format!("the bucket {bucket} could not be emptied: {why}"));
+            }
+        }
+    }
+
     /// A name that no other scenario of the cluster has.
     fn private(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
@@ -136,7 +150,7 @@ async fn make_bucket(store: &ObjectStore, bucket: &str) -> Result<(), String> {
     Err(format!("the store answered {}", answer.status()))
 }
 
-async fn read_bucket(store: &ObjectStore, bucket: &str) -> Result<Blobs, String> {
+fn open_bucket(store: &ObjectStore, bucket: &str) -> Result<SharedStore, String> {
     let options = s3::Options {
         endpoint: store.outside.clone(),
         bucket: bucket.to_owned(),
@@ -149,7 +163,19 @@ async fn read_bucket(store: &ObjectStore, bucket: &str) -> Result<Blobs, String>
         session_token: String::new(),
         patience: Patience::default(),
     };
-    let opened = s3::open(&options).map_err(|error| chain(&error))?;
+    s3::open(&options).map_err(|error| chain(&error))
+}
+
+async fn empty_bucket(store: &ObjectStore, bucket: &str) -> Result<(), String> {
+    let opened = open_bucket(store, bucket)?;
+    for entry in opened.list("").await.map_err(|error| chain(&error))? {
+        opened.delete(&entry.id).await.map_err(|error| chain(&error))?;
+    }
+    Ok(())
+}
+
+async fn read_bucket(store: &ObjectStore, bucket: &str) -> Result<Blobs, String> {
+    let opened = open_bucket(store, bucket)?;
     let mut blobs = BTreeMap::new();
     for entry in opened.list("").await.map_err(|error| chain(&error))? {
         match opened.get(&entry.id, None).await {
