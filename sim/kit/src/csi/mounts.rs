@@ -97,7 +97,7 @@ impl Mounts {
             read_only: place.read_only,
             register: self.register.clone(),
         };
-        // A session whose mount was taken away by others would unmount by path when it is dropped.
+        // Its mount was taken away by others.
         let stale = lock(&self.sessions).remove(place.target);
         if let Some(mounted) = stale {
             mounted.session.join();

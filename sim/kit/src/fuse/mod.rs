@@ -20,8 +20,12 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
+    ffi::CString,
     fs, io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::Path,
     sync::{
         Arc, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -30,10 +34,11 @@ use std::{
 };
 
 use fault::Register;
-use fuser::{BackgroundSession, Config, INodeNo, MountOption, SessionACL};
+use fuser::{BackgroundSession, Config, INodeNo, SessionACL};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
+    mount::{MountFlags, UnmountFlags},
 };
 
 use operations::Passthrough;
@@ -141,22 +146,31 @@ pub struct Session {
 impl Session {
     /// Mounts a volume at an existing directory.
     pub fn mount(volume: Arc<Volume>, target: &Path, view: View) -> io::Result<Self> {
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse")?;
+        let data = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
+            device.as_raw_fd()
+        );
+        let name = format!("firedrill-{}", view.character);
+        let flags = if view.read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+        // Mounted here and not by fuser, which unmounts by path when a session ends: by then another session
+        // may be mounted there.
+        let data = CString::new(data).map_err(io::Error::other)?;
+        rustix::mount::mount(name, target, "fuse.kit", flags, data.as_c_str())?;
         let table = Arc::new(Table::default());
-        let mut config = Config::default();
-        config.mount_options = vec![
-            MountOption::FSName(format!("firedrill-{}", view.character)),
-            MountOption::Subtype("kit".to_owned()),
-            MountOption::DefaultPermissions,
-            MountOption::Dev,
-            MountOption::Suid,
-            MountOption::Exec,
-            if view.read_only { MountOption::RO } else { MountOption::RW },
-        ];
-        config.acl = SessionACL::All;
-        config.n_threads = Some(THREADS);
         let files = Passthrough::new(volume, view, Arc::clone(&table), target.to_owned());
-        let session = fuser::spawn_mount(files, target, &config)?;
-        Ok(Self { session, table })
+        let mut config = Config::default();
+        config.n_threads = Some(THREADS);
+        let served = fuser::Session::from_fd(files, device.into(), SessionACL::All, config)
+            .and_then(fuser::Session::spawn);
+        match served {
+            Ok(session) => Ok(Self { session, table }),
+            Err(error) => {
+                // The error of serving is the one to tell.
+                let _ = rustix::mount::unmount(target, UnmountFlags::DETACH);
+                Err(error)
+            }
+        }
     }
     /// Lets the kernel forget cached bytes of every file it knows.
     pub fn evict(&self) {

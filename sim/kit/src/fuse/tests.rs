@@ -7,7 +7,6 @@ use std::{
 };
 
 use fault::Fault;
-use rustix::mount::UnmountFlags;
 
 use super::*;
 use crate::directory::tests::{everything, is_root, planted, same, walked};
