@@ -97,11 +97,11 @@ impl Answer {
             (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }, _) => {
                 ErrorKind::Exists
             }
-            (object_store::Error::PermissionDenied { .. }, _)
-            | (object_store::Error::Unauthenticated { .. }, _) => ErrorKind::Denied,
-            (object_store::Error::InvalidPath { .. }, _) | (_, Some(300..=399 | 400)) => {
-                ErrorKind::Misconfigured
-            }
+            (
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. },
+                _,
+            ) => ErrorKind::Denied,
+            (object_store::Error::InvalidPath { .. }, _) | (_, Some(300..=400)) => ErrorKind::Misconfigured,
             (_, Some(416)) => ErrorKind::Truncated,
             (_, Some(507)) => ErrorKind::NoSpace,
             (_, Some(408 | 429 | 500..=599)) => ErrorKind::Unavailable,

@@ -3,6 +3,7 @@
 //! `s3s` checks signatures and speaks the protocol, `s3s-fs` keeps objects in a folder; the weather decides
 //! for each request whether it is served. The keys under `tls/` were made for `localhost`, are good until
 //! 2126 and guard nothing.
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use std::{
     convert::Infallible,
