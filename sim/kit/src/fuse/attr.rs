@@ -43,13 +43,12 @@ pub(super) fn time(time: Option<TimeOrNow>) -> Timespec {
                 Timespec { tv_sec: since.as_secs().cast_signed(), tv_nsec: i64::from(since.subsec_nanos()) }
             }
             Err(before) => {
+                // fuser takes the kernel's seconds and nanoseconds of a time before 1970 both as counted backwards
+                // (its own TODO), which moves the time; so counted, they are the kernel's again.
                 let before = before.duration();
-                let (seconds, nanoseconds) =
-                    (before.as_secs().cast_signed(), i64::from(before.subsec_nanos()));
-                if nanoseconds == 0 {
-                    Timespec { tv_sec: -seconds, tv_nsec: 0 }
-                } else {
-                    Timespec { tv_sec: -seconds - 1, tv_nsec: 1_000_000_000 - nanoseconds }
+                Timespec {
+                    tv_sec: -before.as_secs().cast_signed(),
+                    tv_nsec: i64::from(before.subsec_nanos()),
                 }
             }
         },
@@ -116,5 +115,18 @@ pub(super) fn latch_attr() -> FileAttr {
         rdev: 0,
         blksize: 4096,
         flags: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_before_1970_is_the_one_that_the_kernel_gave() {
+        // What fuser 0.18 makes of -86401 s and 999999999 ns: a day and a nanosecond before the epoch.
+        let given = UNIX_EPOCH - Duration::new(86_401, 999_999_999);
+        let taken = time(Some(TimeOrNow::SpecificTime(given)));
+        assert_eq!((taken.tv_sec, taken.tv_nsec), (-86_401, 999_999_999));
     }
 }

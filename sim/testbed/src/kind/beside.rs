@@ -1,9 +1,59 @@
 //! What stands beside the cluster in containers of its own, and the nodes themselves: commands in them.
 
+use apiserver::Failure;
+use serde_json::{Value, json};
+
 use super::{Bed, coordinates::Nas};
-use crate::verbs::Trouble;
+use crate::{
+    actor::cluster::{name, namespace, text},
+    verbs::Trouble,
+};
+
+/// The storage class whose volumes are directories of the NFS server.
+pub(super) const NFS_CLASS: &str = "nfs";
 
 impl Bed {
+    /// Makes the volume of a claim of the NFS class, as an administrator does: a directory of the server, and a
+    /// persistent volume that is promised to this claim. Other objects are left alone.
+    pub(super) fn provide_nfs(&mut self, claim: &Value) -> Result<(), Failure> {
+        let is_nfs = text(claim, "/kind") == "PersistentVolumeClaim"
+            && text(claim, "/spec/storageClassName") == NFS_CLASS;
+        if !is_nfs {
+            return Ok(());
+        }
+        let volume = format!("{}-{}", namespace(claim), name(claim));
+        let refused = |trouble: Trouble| Failure {
+            code: 503,
+            reason: "ServiceUnavailable",
+            message: trouble.to_string(),
+            details: Value::Null,
+        };
+        let nas = self.nas().map_err(refused)?;
+        self.make_export(&nas, &volume).map_err(refused)?;
+        let object = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+            "spec": {
+                "storageClassName": NFS_CLASS,
+                "accessModes": claim["spec"]["accessModes"],
+                "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "claimRef": {"namespace": namespace(claim), "name": name(claim)},
+                "nfs": {"server": nas.server, "path": format!("{}/{volume}", nas.export)},
+            },
+        });
+        self.runtime.block_on(self.objects.apply(&object)).map(drop)
+    }
+
+    /// Removes the volumes that were made by hand: nobody else does.
+    pub(super) fn clear_nfs(&mut self) {
+        for volume in self.mirror.list("PersistentVolume", "") {
+            if text(&volume, "/spec/storageClassName") == NFS_CLASS {
+                let gone = self.objects.delete("PersistentVolume", "", name(&volume), None);
+                let _ = self.runtime.block_on(gone);
+            }
+        }
+    }
+
     /// Runs a command in a container of the engine that must end well; gives what it printed.
     pub(super) fn in_container(
         &self,

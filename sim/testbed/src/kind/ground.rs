@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::{
     COORDINATES, Coordinates, MARK, MARKED,
+    beside::NFS_CLASS,
     coordinates::{Driver, Nas, ObjectStore, SubjectPlace},
 };
 
@@ -52,6 +53,8 @@ const METRICS: u16 = 8080;
 const NAS_DIRECTORY: &str = "/srv/export";
 const NAS_EXPORT: &str = "/export";
 const NAS_PORT: u16 = 2049;
+/// Where nodes of the local image look for mount helpers that a test brings.
+const MOUNT_HELPERS: &str = "/kind/bin";
 /// How long a workload gets until it is ready.
 const ROLL_OUT: Duration = Duration::from_secs(180);
 /// After so long a step that still runs is told.
@@ -242,7 +245,8 @@ impl Ground {
 }
 
 async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Error> {
-    let archives = told("make images of the programs", make_images(run, options)).await?;
+    let programs = told("build our programs", programs(options)).await?;
+    let archives = told("make images of the programs", async { make_images(run, &programs) }).await?;
     let helm = told("find helm", helm(run)).await?;
     let minio = async {
         let started = Minio::builder(run, "minio").start().await;
@@ -267,6 +271,7 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
         told("make the cluster", nodes),
         told("start the NFS server", nas)
     )?;
+    give_mount_helper(&cluster, &programs["kit"]).await?;
     mark(&cluster).await?;
     let drivers = told("install the CSI drivers", install_drivers(&cluster)).await?;
     let subject = told("install the subject", install_subject(&cluster, &helm, options)).await?;
@@ -302,6 +307,20 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
     Ok((Held { cluster, minio, nas }, coordinates))
 }
 
+/// Puts the NFS mount helper where the nodes' `mount.nfs` looks for one; kernels without NFS need it.
+async fn give_mount_helper(cluster: &KindCluster, kit: &Path) -> Result<(), Error> {
+    let bytes = std::fs::read(kit)
+        .map_err(|source| Error::System { what: format!("{} cannot be read", kit.display()), source })?;
+    for node in cluster.nodes() {
+        let given = node.write(&format!("{MOUNT_HELPERS}/kit"), &bytes, 0o755).await;
+        given.map_err(failed("give the nodes a mount helper"))?;
+        // A link, because the helper starts itself again under its own name and finds its subcommand by the link's.
+        let link = ["ln", "-sf", "kit", &format!("{MOUNT_HELPERS}/mount.nfs")].map(str::to_owned);
+        node.exec_ok(cluster::Command::new(link)).await.map_err(failed("give the nodes a mount helper"))?;
+    }
+    Ok(())
+}
+
 /// Marks the cluster as one for fire drills.
 async fn mark(cluster: &KindCluster) -> Result<(), Error> {
     let marked = json!({
@@ -332,6 +351,12 @@ async fn install_drivers(cluster: &KindCluster) -> Result<Vec<Driver>, Error> {
     cluster.apply(&manifests::csi(&options)).await.map_err(failed("apply the drivers"))?;
     let rolled = cluster.wait_rollout(manifests::NAMESPACE, "daemonset", manifests::APP, ROLL_OUT).await;
     rolled.map_err(failed("start the drivers"))?;
+    // Claims of this class get their volume from the bed, as from an administrator who exports a directory for each.
+    let by_hand = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": NFS_CLASS},
+        "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate", "reclaimPolicy": "Retain",
+    });
+    apply(cluster, &by_hand).await?;
     let drivers = options.drivers.iter().map(|driver| Driver {
         name: driver.name.clone(),
         character: driver.character.to_string(),
@@ -424,8 +449,7 @@ fn present(path: &Path, package: &'static str) -> Result<(), Error> {
 }
 
 /// Makes archives of images from programs of this machine, with what a dynamic one needs to run.
-async fn make_images(run: &Run, options: &Options) -> Result<Vec<PathBuf>, Error> {
-    let programs = programs(options).await?;
+fn make_images(run: &Run, programs: &BTreeMap<String, PathBuf>) -> Result<Vec<PathBuf>, Error> {
     let mut archives = Vec::new();
     for (name, program, user) in PROGRAMS {
         let path = &programs[program];

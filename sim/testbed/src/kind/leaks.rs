@@ -35,6 +35,7 @@ impl Bed {
         for namespace in &namespaces {
             let _ = self.runtime.block_on(self.objects.delete("Namespace", "", namespace, None));
         }
+        self.clear_nfs();
         let cleared = self.wait_for("the scenario's objects to be gone", CLEARING, |bed| {
             bed.left().is_empty().then_some(())
         });

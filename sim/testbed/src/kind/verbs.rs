@@ -68,6 +68,7 @@ impl Verbs for Bed {
         self.ensure_namespace(namespace(object))?;
         let mut object = object.clone();
         self.idle(&mut object);
+        self.provide_nfs(&object)?;
         let written = self.runtime.block_on(self.objects.apply(&object))?;
         self.runtime.block_on(self.mirror.saw(&written, false));
         Ok(written)
