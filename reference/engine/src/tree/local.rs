@@ -90,8 +90,7 @@ impl LocalTree {
 fn has_xattrs(parent: BorrowedFd<'_>, name: &OsStr) -> bool {
     let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_bytes());
-    // Without a buffer the system only tells how many bytes the names need.
-    let Ok(length @ 1..) = fs::llistxattr(OsStr::from_bytes(&path), &mut [0_u8; 0][..]) else { return false };
+    let Ok(length @ 1..) = fs::llistxattr_query(OsStr::from_bytes(&path)) else { return false };
     let mut names = vec![0_u8; length];
     let Ok(length) = fs::llistxattr(OsStr::from_bytes(&path), &mut names[..]) else { return false };
     names[..length].split(|byte| *byte == 0).any(|name| !name.is_empty() && !OWN_ATTRIBUTES.contains(&name))
@@ -295,6 +294,25 @@ mod tests {
         let names: Vec<Vec<u8>> =
             tree.read_dir(&Path::root()).expect("lists").into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, [b"dir".to_vec()]);
+    }
+
+    #[test]
+    fn attributes_that_somebody_set_are_seen() {
+        let (folder, tree) = tree();
+        for name in ["plain", "marked"] {
+            std::fs::write(folder.path().join(name), "x").expect("written");
+        }
+        let set = fs::setxattr(folder.path().join("marked"), "user.mark", b"1", fs::XattrFlags::empty());
+        if set == Err(Errno::OPNOTSUPP) {
+            println!("skipped: the temporary folder's file system keeps no extended attributes");
+            return;
+        }
+        set.expect("set");
+        let seen = |name: &str| tree.entry(&Path::new(name)).expect("there").has_xattrs;
+        assert!(seen("marked"), "an attribute was not seen");
+        assert!(!seen("plain"), "an attribute was seen where there is none");
+        let listed = tree.read_dir(&Path::root()).expect("lists");
+        assert_eq!(listed.iter().filter(|entry| entry.has_xattrs).count(), 1);
     }
 
     #[test]
