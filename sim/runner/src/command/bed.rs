@@ -86,10 +86,10 @@ impl Stands {
     /// # Errors
     /// Something could not be removed.
     pub fn finish(self) -> anyhow::Result<()> {
-        if let Some(ground) = self.ground {
-            if let Some(kept) = ground.finish()? {
-                eprintln!("kept: {kept}");
-            }
+        if let Some(ground) = self.ground
+            && let Some(kept) = ground.finish()?
+        {
+            eprintln!("kept: {kept}");
         }
         Ok(())
     }

@@ -133,6 +133,14 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Outcome>> {
     Ok(outcomes.scenarios)
 }
 
+/// Texts side by side, each as wide as the longest verdict needs.
+fn columns<T: std::fmt::Display>(texts: &[T]) -> String {
+    texts.iter().fold(String::new(), |mut line, text| {
+        let _ = write!(line, "{text:<13}");
+        line
+    })
+}
+
 /// The table for a terminal.
 pub fn terminal(comparison: &Comparison) -> String {
     let mut text = String::new();
@@ -142,13 +150,13 @@ pub fn terminal(comparison: &Comparison) -> String {
             let _ = writeln!(text, "{}", row.feature);
             feature = Some(&row.feature);
         }
-        let cells = cells(comparison, row).iter().map(|cell| format!("{cell:<13}")).collect::<String>();
+        let cells = columns(&cells(comparison, row));
         let _ = writeln!(text, "  {} {cells}{}", if row.agrees() { ' ' } else { '≠' }, row.scenario);
         for (bed, reason) in reasons(row) {
             let _ = writeln!(text, "      {bed}: {reason}");
         }
     }
-    let heads = comparison.beds.iter().map(|bed| format!("{bed:<13}")).collect::<String>();
+    let heads = columns(&comparison.beds);
     let _ = writeln!(text, "{}", sum(comparison));
     format!("    {heads}\n{text}")
 }

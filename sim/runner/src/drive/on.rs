@@ -20,6 +20,7 @@ pub const VIRTUAL_TIME: &str = "virtual-time";
 /// Where a scenario is played.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "there is one for each run and one for each of its scenarios")]
 pub enum On {
     /// An embedded bed in virtual time.
     #[default]
