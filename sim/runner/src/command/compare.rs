@@ -134,8 +134,8 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Outcome>> {
 }
 
 /// Texts side by side, each as wide as the longest verdict needs.
-fn columns<T: std::fmt::Display>(texts: &[T]) -> String {
-    texts.iter().fold(String::new(), |mut line, text| {
+fn columns<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
+    texts.into_iter().fold(String::new(), |mut line, text| {
         let _ = write!(line, "{text:<13}");
         line
     })
