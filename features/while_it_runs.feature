@@ -1,6 +1,7 @@
 Feature: What users change while it runs
   Switches, certificates and running applications are met where they are, and nothing is left behind.
 
+  @virtual-time
   Scenario: A backup that is paused stops its mover, and goes on afterwards
     Given a volume "app-data" holding 10 files and 1 MiB from seed 31
     And a repository "main"
@@ -17,6 +18,7 @@ Feature: What users change while it runs
     And "app" synchronises once more
     Then the newest snapshot of "app" restores to what "app-data" held
 
+  @fixed-namespace
   Scenario: Maintenance that is switched off leaves no CronJob
     Given a volume "app-data" holding 10 files and 1 MiB from seed 32
     And a repository "main"

@@ -15,7 +15,7 @@ use super::{
     bed::{self, BedArgs, BedName},
 };
 use crate::{
-    drive::{On, VIRTUAL_TIME},
+    drive::{FIXED_NAMESPACE, On, VIRTUAL_TIME},
     input::{self, Found},
     outcome::Outcome,
     pool::{self, Pool, Progress},
@@ -111,9 +111,12 @@ fn for_a_real_cluster(args: &Args, found: &mut Vec<Found>) {
         found.retain(|one| one.file.extension().is_some_and(|ending| ending == "feature"));
     }
     let played = found.len();
-    found.retain(|one| !one.scenario.tags.contains(VIRTUAL_TIME));
+    found.retain(|one| {
+        !one.scenario.tags.contains(VIRTUAL_TIME) && !one.scenario.tags.contains(FIXED_NAMESPACE)
+    });
     eprintln!(
-        "left out: {} scenarios tagged @{VIRTUAL_TIME}, because a real cluster's clock does not jump{}",
+        "left out: {} scenarios tagged @{VIRTUAL_TIME} or @{FIXED_NAMESPACE}, because a real cluster's clock does \
+         not jump and scenarios share its namespaces{}",
         played - found.len(),
         if all > played {
             format!("; {} in YAML files, because no path asks for them", all - played)

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use scenario::{Act, Build, Expect, Scenario, Step, Verdict, phrase};
 use testbed::{record::What, verbs::Trouble};
 
-pub use on::{On, VIRTUAL_TIME};
+pub use on::{FIXED_NAMESPACE, On, VIRTUAL_TIME};
 pub use stage::{Stage, classes};
 
 use crate::outcome::{FaultOutcome, Outcome, StepOutcome};

@@ -17,6 +17,10 @@ use super::{Failure, Stage};
 /// Scenarios with this tag show something about time itself, and need a clock that jumps.
 pub const VIRTUAL_TIME: &str = "virtual-time";
 
+/// Scenarios with this tag name things that are called after their namespace, which is another one on a cluster
+/// that scenarios share.
+pub const FIXED_NAMESPACE: &str = "fixed-namespace";
+
 /// Where a scenario is played.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,6 +92,11 @@ impl On {
 fn can_be(scenario: &Scenario) -> Result<(), Failure> {
     if scenario.tags.contains(VIRTUAL_TIME) {
         return Err(Failure::unsupported("it is tagged @virtual-time: a real cluster's clock does not jump"));
+    }
+    if scenario.tags.contains(FIXED_NAMESPACE) {
+        return Err(Failure::unsupported(
+            "it is tagged @fixed-namespace: scenarios that share a cluster have namespaces of their own",
+        ));
     }
     if scenario.bed.starts.is_some() {
         return Err(Failure::unsupported(
