@@ -166,7 +166,7 @@ impl Bed {
         }
     }
 
-    fn ask_driver(&self, driver: &Driver, request: &Request) -> Result<Reply, Trouble> {
+    pub(super) fn ask_driver(&self, driver: &Driver, request: &Request) -> Result<Reply, Trouble> {
         let text = serde_json::to_string(request).expect("a request is plain data");
         let words = ["/kit", "csi-ctl", "ask", text.as_str()];
         let pods = self.runtime.block_on(self.objects.list("Pod", &driver.namespace)).unwrap_or_default();

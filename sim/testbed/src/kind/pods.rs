@@ -1,20 +1,15 @@
 //! What happens to pods from outside: evictions, signals, drivers that are started anew.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Pod;
+use kit::control::{Reply, Request};
 use kube::api::{Api, EvictParams};
-use serde_json::Value;
 
 use super::Bed;
 use crate::{
-    actor::cluster::{name, text},
+    actor::cluster::text,
     record::What,
     verbs::Trouble,
 };
-
-/// How long a driver gets to come up again.
-const DRIVER: Duration = Duration::from_secs(120);
 
 impl Bed {
     pub(super) fn evict(&mut self, namespace: &str, pod: &str) -> Result<(), Trouble> {
@@ -47,38 +42,24 @@ impl Bed {
         self.in_container(&node, &words, None).map(drop)
     }
 
-    /// Restarts a CSI driver (empty: all): its pods are killed, and their successors are waited for.
+    /// Restarts a CSI driver (empty: all).
     pub(super) fn restart_driver(&mut self, driver: &str) -> Result<(), Trouble> {
         let drivers: Vec<_> =
             self.at.drivers.iter().filter(|each| driver.is_empty() || each.name == driver).cloned().collect();
         if drivers.is_empty() {
             return Err(Trouble::Unsupported(format!("the CSI driver {driver:?} is none of ours")));
         }
-        for each in drivers {
-            let pods = |bed: &Self| -> Vec<Value> {
-                let all = bed.runtime.block_on(bed.objects.list("Pod", &each.namespace)).unwrap_or_default();
-                let (key, value) = each.selector.split_once('=').unwrap_or((each.selector.as_str(), ""));
-                all.into_iter().filter(|pod| pod["metadata"]["labels"][key] == value).collect()
-            };
-            let before: Vec<String> =
-                pods(self).iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect();
-            for pod in pods(self) {
-                let gone = self.objects.delete("Pod", &each.namespace, name(&pod), Some(0));
-                let gone = self.runtime.block_on(gone);
-                gone.map_err(|refused| {
-                    Trouble::Broken(format!("the driver {} stays: {refused}", each.name))
-                })?;
+        // One process serves all of our drivers, and the mounts of its volumes live in it: killing its pod would
+        // break the mounts of every app, which the restart of a real plugin does not. So it is told to lose what a
+        // restarted one loses, operations in flight and their locks, and to let mounts begin anew.
+        if let Some(each) = drivers.first() {
+            for request in [Request::Restart, Request::Evict("*".to_owned())] {
+                if let Reply::Refused(why) = self.ask_driver(each, &request)? {
+                    return Err(Trouble::Unsupported(format!("the driver {} was not restarted: {why}", each.name)));
+                }
             }
-            self.wait_for(&format!("the driver {} to be ready again", each.name), DRIVER, |bed| {
-                let now = pods(bed);
-                let fresh = now.iter().all(|pod| {
-                    let ready = pod["status"]["conditions"].as_array().is_some_and(|conditions| {
-                        conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
-                    });
-                    ready && !before.iter().any(|uid| uid == text(pod, "/metadata/uid"))
-                });
-                (fresh && !now.is_empty()).then_some(())
-            })?;
+        }
+        for each in drivers {
             self.record.note(format!("the driver {} was restarted", each.name));
         }
         Ok(())
