@@ -37,7 +37,7 @@ fn undescribed(values: &Value, schema: &Value, path: &str) -> Vec<String> {
         let path = format!("{path}.{name}");
         match known.get(name) {
             Some(below) if below["description"].is_string() => {
-                missing.extend(undescribed(value, below, &path))
+                missing.extend(undescribed(value, below, &path));
             }
             _ => missing.push(path),
         }

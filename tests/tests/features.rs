@@ -47,7 +47,7 @@ fn main() {
             }),
     );
     let lines = |set: std::collections::BTreeSet<testbed::access::Access>| {
-        set.iter().map(|access| format!("\n  {access}")).collect::<String>()
+        set.iter().map(|access| format!("\n  {access}")).collect::<Vec<_>>().concat()
     };
     assert!(guard.refused().is_empty(), "the chart's rules lack:{}", lines(guard.refused()));
     assert!(guard.unused().is_empty(), "the chart grants what no feature needs:{}", lines(guard.unused()));

@@ -133,7 +133,10 @@ fn every_saboteur_is_caught_for_the_right_reason() {
         ("zeroed-files", "restored-first differs in [Bytes]"),
         ("partial-restore", "restored-first differs in [Missing]"),
     ];
-    assert_eq!(expected.map(|(name, _)| name), saboteur::ALL.map(|row| row.name));
+    // What crashes takes its process along: the runner's tests and `scenarios/negative/` see it.
+    let judged: Vec<_> =
+        saboteur::ALL.iter().map(|row| row.name).filter(|name| *name != "panicking-mover").collect();
+    assert_eq!(expected.map(|(name, _)| name).to_vec(), judged);
     let mut wrong = Vec::new();
     for (name, reason) in expected {
         let found = story(Subject::Saboteur(name.to_owned()));

@@ -5,11 +5,7 @@ use kit::control::{Reply, Request};
 use kube::api::{Api, EvictParams};
 
 use super::Bed;
-use crate::{
-    actor::cluster::text,
-    record::What,
-    verbs::Trouble,
-};
+use crate::{actor::cluster::text, record::What, verbs::Trouble};
 
 impl Bed {
     pub(super) fn evict(&mut self, namespace: &str, pod: &str) -> Result<(), Trouble> {
@@ -55,7 +51,10 @@ impl Bed {
         if let Some(each) = drivers.first() {
             for request in [Request::Restart, Request::Evict("*".to_owned())] {
                 if let Reply::Refused(why) = self.ask_driver(each, &request)? {
-                    return Err(Trouble::Unsupported(format!("the driver {} was not restarted: {why}", each.name)));
+                    return Err(Trouble::Unsupported(format!(
+                        "the driver {} was not restarted: {why}",
+                        each.name
+                    )));
                 }
             }
         }
