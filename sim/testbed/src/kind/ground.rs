@@ -37,7 +37,8 @@ const MOVER_IMAGE: &str = "kind.local/firedrill-mover:local";
 const PROGRAMS: [(&str, &str, &str); 3] = [
     (KIT_IMAGE, "kit", ""),
     (CONTROLLER_IMAGE, "controller", "65532:65532"),
-    (MOVER_IMAGE, "mover", "65532:65532"),
+    // Root unless its pod says otherwise, as in the original's image: else restored files would not get their owners.
+    (MOVER_IMAGE, "mover", ""),
 ];
 /// Where a mover's pod looks for its program.
 const MOVER_PROGRAM: &str = contract::pod::COMMAND;
