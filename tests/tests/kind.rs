@@ -8,7 +8,10 @@
 use std::{path::Path, process::Command};
 
 use acceptance::binary::{Profile, is_required, program, root};
-use runner::command::compare::{Comparison, read, terminal};
+use runner::{
+    command::compare::{Comparison, read, terminal},
+    drive::{FIXED_NAMESPACE, VIRTUAL_TIME},
+};
 use scenario::Verdict;
 use testbed::kind::ground::{self, Options};
 
@@ -18,7 +21,8 @@ const PERCENT: u8 = 99;
 fn play(firedrill: &Path, bed: &str, out: &Path) {
     let status = Command::new(firedrill)
         .current_dir(root())
-        .args(["run", "features", "--bed", bed, "--limit", "900", "--out"])
+        .args(["run", "features", "--bed", bed, "--without", VIRTUAL_TIME, "--without", FIXED_NAMESPACE])
+        .args(["--limit", "900", "--out"])
         .arg(out)
         .status()
         .expect("firedrill starts");

@@ -34,6 +34,9 @@ pub struct Args {
     /// Plays only scenarios whose name, feature, id, tag or file contains this text; may be given several times.
     #[arg(long, value_name = "TEXT")]
     pub filter: Vec<String>,
+    /// Leaves out scenarios with this tag; may be given several times.
+    #[arg(long, value_name = "TAG")]
+    pub without: Vec<String>,
     /// Plays every scenario with this seed instead of its own.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -61,6 +64,7 @@ pub fn command(args: &Args) -> anyhow::Result<u8> {
         for_a_real_cluster(args, &mut found);
     }
     let all = found.len();
+    found.retain(|one| !args.without.iter().any(|tag| one.scenario.tags.contains(tag)));
     found.retain(|one| args.filter.is_empty() || args.filter.iter().any(|text| matches(one, text)));
     if args.paths.is_empty() && args.filter.is_empty() {
         found.retain(|one| !one.scenario.tags.contains(LONG));
