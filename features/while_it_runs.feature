@@ -39,7 +39,18 @@ Feature: What users change while it runs
       apiVersion: v1
       kind: ConfigMap
       metadata: {name: company-ca}
-      data: {bundle.pem: "-----BEGIN CERTIFICATE-----"}
+      data:
+        bundle.pem: |
+          -----BEGIN CERTIFICATE-----
+          MIIBezCCASGgAwIBAgIUTvLj2JZmGUvvpSLTU9dwWom3ShUwCgYIKoZIzj0EAwIw
+          EjEQMA4GA1UEAwwHY29tcGFueTAgFw0yNjExMjExODE4NDlaGA8yMTI2MTAyODE4
+          MTg0OVowEjEQMA4GA1UEAwwHY29tcGFueTBZMBMGByqGSM49AgEGCCqGSM49AwEH
+          A0IABHYcVD+rCloklWNgwuuXn1i9x+fA0HCCRl4ZTPp7FBu2El/gDzOliuErnxUu
+          Y1SqBZ8f+SnUZP6Lih7/5vm0i/yjUzBRMB0GA1UdDgQWBBRU74lfJvxFwcyxRHWF
+          i1/qPhM8SDAfBgNVHSMEGDAWgBRU74lfJvxFwcyxRHWFi1/qPhM8SDAPBgNVHRMB
+          Af8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQCEEFRWoeQGXoQI4rFhvWDDZnuq
+          FH+JmNUd2YwKDqzqJQIgK7WmRKwCNgtsjoWrinH6SIbqNDSwMSNs7KNEHApXiH8=
+          -----END CERTIFICATE-----
       ---
       apiVersion: v1
       kind: Pod
