@@ -82,7 +82,7 @@ fn a_schedule_becomes_a_cron_job() {
         [
             "event CronJobCreated",
             "MaintenanceHealthy=True OperatingNormally, Progressing=False ReconcileComplete, Ready=True MaintenanceActive",
-            "Requeue(300s)",
+            "Requeue(1800s)",
         ]
     );
     let mut settled = observed.clone();
@@ -95,7 +95,20 @@ fn a_schedule_becomes_a_cron_job() {
     let Status::Maintenance(status) = *status else { panic!("a maintenance status") };
     settled.maintenance.status = Some(status);
     // Nothing new: nothing is written, whatever the clock says.
-    assert_eq!(told(&plan(&settled, now() + jiff::SignedDuration::from_secs(1))), ["Requeue(300s)"]);
+    assert_eq!(told(&plan(&settled, now() + jiff::SignedDuration::from_secs(1))), ["Requeue(1800s)"]);
+}
+
+#[test]
+fn the_next_look_comes_when_a_window_ends_or_as_the_original_has_it() {
+    let next = |is_original: bool, at: &str| {
+        let mut settled = observed(is_original, |_| {});
+        settled.cron_job = Some(made(&settled));
+        told(&plan(&settled, at.parse().expect("an instant"))).pop().expect("an act")
+    };
+    // The first window after the creation ends at three o'clock of the second night.
+    assert_eq!(next(false, "2026-03-02T12:00:00Z"), "Requeue(1800s)");
+    assert_eq!(next(false, "2026-03-03T02:50:00Z"), "Requeue(601s)");
+    assert_eq!(next(true, "2026-03-03T02:50:00Z"), "Requeue(300s)");
 }
 
 #[test]
