@@ -19,6 +19,41 @@ Feature: A NAS that fails
     And each sync of "app" left exactly one snapshot
     And the newest snapshot of "app" restores to what "app-data" held
 
+  Scenario Outline: A backup that was asked for waits for a NAS that is <how>, and is done when it is back
+    When the fault "nfs-server-away" begins
+      | how | <how> |
+    And the ReplicationSource "app" is triggered with "now"
+    And 40 seconds pass
+    Then "app" has synchronised once
+    And "app" is synchronising
+    And the fault "nfs-server-away" has fired
+    When the fault "nfs-server-away" ends
+    And "app" synchronises once more
+    Then each sync of "app" left exactly one snapshot
+    And the newest snapshot of "app" restores to what "app-data" held
+    And the repository "main" is still the same
+
+    Examples:
+      | how     |
+      | stopped |
+      | paused  |
+      | cut     |
+
+  Scenario: A NAS that falls silent in the middle of a backup is waited for
+    Given a replication source "other" for "app-data" into "main" on tag "one"
+    When "other" synchronises once more
+    And the workload changes 5, adds 5 and removes 5 files of "app-data" from seed 26
+    And the ReplicationSource "other" is triggered with "two"
+    And the mover of "other" has started
+    And the fault "nfs-server-away" begins
+      | how | paused |
+    And 40 seconds pass
+    And the fault "nfs-server-away" ends
+    And "other" has synchronised twice
+    Then each sync of "other" left exactly one snapshot
+    And the newest snapshot of "other" restores to what "app-data" held
+    And the repository "main" verifies
+
   Scenario: A NAS that shows an empty export gets no second repository
     When the fault "nfs-wrong-export" begins
     And the ReplicationSource "app" is triggered with "now"

@@ -5,7 +5,8 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use testcontainers::bollard::{Docker, models::SystemInfoCgroupVersionEnum};
+pub use testcontainers::bollard::Docker;
+use testcontainers::bollard::models::SystemInfoCgroupVersionEnum;
 
 use crate::Error;
 

@@ -31,6 +31,7 @@ pub mod image;
 pub mod kind;
 pub mod mark;
 mod minio;
+pub mod power;
 pub mod progress;
 mod recipe;
 mod run;

@@ -5,14 +5,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use testcontainers::bollard::query_parameters::{
-    RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
-};
-
 use crate::{
     Error, Run,
     container::{Held, HostMount, Port, Spec},
     exec::{self, Command, Output},
+    power,
     wait::{Look, wait},
 };
 
@@ -186,34 +183,32 @@ impl Sibling {
 
     /// Asks it to end, kills it after two seconds, and leaves it there: connections are refused.
     pub async fn stop(&self) -> Result<(), Error> {
-        let options = StopContainerOptionsBuilder::new().t(2).build();
-        self.ask("stop", self.held.docker.stop_container(&self.held.name, Some(options)).await)
+        power::stop(&self.held.docker, &self.held.name).await
     }
 
     /// Starts it again after [`Sibling::stop`] or [`Sibling::kill`].
     pub async fn start(&self) -> Result<(), Error> {
-        self.ask("start", self.held.docker.start_container(&self.held.name, None).await)
+        power::start(&self.held.docker, &self.held.name).await
     }
 
     /// Kills it at once, as a power cut would.
     pub async fn kill(&self) -> Result<(), Error> {
-        self.ask("kill", self.held.docker.kill_container(&self.held.name, None).await)
+        power::kill(&self.held.docker, &self.held.name).await
     }
 
     /// Stops and starts it.
     pub async fn restart(&self) -> Result<(), Error> {
-        let options = RestartContainerOptionsBuilder::new().t(2).build();
-        self.ask("restart", self.held.docker.restart_container(&self.held.name, Some(options)).await)
+        power::restart(&self.held.docker, &self.held.name).await
     }
 
     /// Freezes its processes: connections stay open and hang.
     pub async fn pause(&self) -> Result<(), Error> {
-        self.ask("pause", self.held.docker.pause_container(&self.held.name).await)
+        power::pause(&self.held.docker, &self.held.name).await
     }
 
     /// Lets its processes go on.
     pub async fn unpause(&self) -> Result<(), Error> {
-        self.ask("unpause", self.held.docker.unpause_container(&self.held.name).await)
+        power::unpause(&self.held.docker, &self.held.name).await
     }
 
     /// Cuts it off the network: its name no longer resolves, and packets to its address get no answer.
@@ -261,13 +256,5 @@ impl Sibling {
         let log = self.logs().await.unwrap_or_default();
         let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
         format!("its log ends: {}", lines[lines.len().saturating_sub(3)..].join(" | "))
-    }
-
-    fn ask(
-        &self,
-        verb: &str,
-        answer: Result<(), testcontainers::bollard::errors::Error>,
-    ) -> Result<(), Error> {
-        answer.map_err(Error::docker(format!("{verb} the container {}", self.held.name)))
     }
 }

@@ -127,6 +127,8 @@ faults! {
     CsiSnapshotFinalizerHeld(csi::snapshot_finalizer_held),
     /// The export does not answer; hard mounts wait.
     NfsHardMountHang(nfs::hard_mount_hang),
+    /// The server is stopped, paused or cut off; nothing answers.
+    NfsServerAway(nfs::server_away),
     /// A soft mount gives up with EIO.
     NfsSoftMountEio(nfs::soft_mount_eio),
     /// The export was replaced; old handles are stale.

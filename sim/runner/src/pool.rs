@@ -211,7 +211,12 @@ fn disturbs(scenario: &Scenario) -> bool {
             matches!(
                 step,
                 Step::When(
-                    Act::StopController | Act::RestartController | Act::RestartCsi(_) | Act::Run { .. }
+                    Act::StopController
+                        | Act::RestartController
+                        | Act::KillLeader
+                        | Act::RebootNode
+                        | Act::RestartCsi(_)
+                        | Act::Run { .. }
                 )
             )
         })

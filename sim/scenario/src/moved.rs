@@ -170,7 +170,7 @@ fn move_build(build: &mut Build, to: To<'_>) -> Result<(), String> {
         }
         Build::Manifests(text) => *text = move_manifests(text, to)?,
         Build::Namespace(namespace) => *namespace = to(namespace),
-        Build::Fault(_) => {}
+        Build::Fault(_) | Build::LeaderElection => {}
     }
     Ok(())
 }
@@ -186,6 +186,7 @@ fn move_act(act: &mut Act, to: To<'_>) -> Result<(), String> {
             | Await::Restored(name)
             | Await::Bound(name) => move_name(name, to),
             Await::Event { object, .. } | Await::Condition { object, .. } => move_ref(object, to),
+            Await::AnotherLeader => {}
         },
         Act::Create(build) => move_build(build, to)?,
         Act::Change { volume, .. } | Act::Write { volume, .. } => move_name(volume, to),
@@ -201,6 +202,8 @@ fn move_act(act: &mut Act, to: To<'_>) -> Result<(), String> {
         | Act::Lift(_)
         | Act::StopController
         | Act::RestartController
+        | Act::KillLeader
+        | Act::RebootNode
         | Act::RestartCsi(_) => {}
     }
     Ok(())

@@ -50,6 +50,8 @@ pub enum Build {
     Namespace(String),
     /// A fault, armed from the start.
     Fault(FaultSpec),
+    /// A controller that works only while it holds its Lease; on a real cluster it always is one.
+    LeaderElection,
 }
 
 /// A claim that holds something.
@@ -249,6 +251,10 @@ pub enum Act {
     StopController,
     /// Starts the controller again.
     RestartController,
+    /// Kills the controller that holds the Lease, which stays held by the dead; another process follows.
+    KillLeader,
+    /// Cuts the power of the node on which the pods run, and gives it back.
+    RebootNode,
     /// Evicts the mover pod of a replication source or destination that is running.
     EvictMover(Name),
     /// Sends the mover's process a signal, without deleting its pod.
@@ -298,6 +304,8 @@ pub enum Await {
     Restored(Name),
     /// A claim is bound.
     Bound(Name),
+    /// Another controller holds the Lease than the one that was killed.
+    AnotherLeader,
     /// An event of an object contains a text.
     Event {
         /// Which object.

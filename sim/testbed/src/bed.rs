@@ -74,6 +74,9 @@ pub struct Bed {
     kubelet: Kubelet,
     assembly: Assembly,
     controller: Option<tokio::task::AbortHandle>,
+    /// Whether controllers lead by a Lease, and how many such were started.
+    elects: bool,
+    started: u32,
     metrics: controller::Metrics,
     histories: BTreeMap<(String, String), volumes::History>,
 }
@@ -167,6 +170,8 @@ impl Bed {
             kubelet,
             assembly,
             controller: None,
+            elects: false,
+            started: 0,
             metrics: controller::Metrics::new(),
             histories: BTreeMap::new(),
         };

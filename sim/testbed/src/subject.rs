@@ -12,6 +12,7 @@ use apiserver::ApiServer;
 use futures::future::BoxFuture;
 
 pub use controller::Profile;
+use controller::lease::Elector;
 
 use crate::{access::Guard, actor::kubelet::process::Mover, clock::Clock};
 
@@ -55,6 +56,8 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Where the reference counts; fresh at every start, as in a new process.
     pub metrics: controller::Metrics,
+    /// How it takes part in the election of a leader, if it does.
+    pub election: Option<controller::lease::Options>,
 }
 
 /// A subject taken apart into what a bed starts.
@@ -114,6 +117,17 @@ pub fn reference(profile: controller::Profile) -> StartController {
             metrics: around.metrics,
             ..controller::Settings::new(profile, around.clock.as_function(), MOVER_IMAGE)
         };
-        Box::pin(controller::run(client, settings))
+        let Some(election) = around.election else { return Box::pin(controller::run(client, settings)) };
+        // The Lease is granted by a Role of its own, which the guard's rules do not know.
+        let server = kube::Client::new(around.server.service("controller"), "default");
+        let mut elector = Elector::new(server, election, around.clock.as_function());
+        Box::pin(async move {
+            elector.acquire(|| {}).await;
+            tokio::select! {
+                biased;
+                lost = elector.hold() => tracing::warn!(%lost, "this controller does not lead any more"),
+                () = controller::run(client, settings) => {}
+            }
+        })
     })
 }

@@ -148,6 +148,24 @@ pub trait Verbs {
     fn stop_controller(&mut self) -> Result<(), Trouble>;
     /// Starts the subject's controller again, with empty caches.
     fn restart_controller(&mut self) -> Result<(), Trouble>;
+    /// Lets the subject's controller work only while it holds its Lease; nothing to do where it always does.
+    ///
+    /// # Errors
+    /// This subject takes part in no election.
+    fn elect_leader(&mut self) -> Result<(), Trouble>;
+    /// Who holds the controller's Lease; each process has a name of its own.
+    fn leader(&self) -> Option<String>;
+    /// Kills the controller that leads without a farewell; another process is started at once, as by a Deployment.
+    ///
+    /// # Errors
+    /// Its process cannot be reached.
+    fn kill_leader(&mut self) -> Result<(), Trouble>;
+    /// Cuts the power of the node and gives it back: every process on it dies, disks stay. Returns when pods can
+    /// run again.
+    ///
+    /// # Errors
+    /// The node is nobody's to switch, or does not come back.
+    fn reboot_node(&mut self) -> Result<(), Trouble>;
     /// Which processes of the subject ended where they must not, as far as the bed can tell.
     fn crashes(&self) -> Vec<String> {
         Vec::new()

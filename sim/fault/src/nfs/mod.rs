@@ -4,6 +4,7 @@
 //! or as EIO is the mount's option (hard or soft), not the fault's.
 pub mod hard_mount_hang;
 pub mod no_space;
+pub mod server_away;
 pub mod soft_mount_eio;
 pub mod stale_handle;
 pub mod wrong_export;

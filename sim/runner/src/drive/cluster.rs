@@ -92,16 +92,6 @@ impl Stage {
         Ok(String::new())
     }
 
-    pub(super) fn stop_controller(&mut self) -> Told {
-        self.bed_mut().stop_controller()?;
-        Ok(String::new())
-    }
-
-    pub(super) fn restart_controller(&mut self) -> Told {
-        self.bed_mut().restart_controller()?;
-        Ok(String::new())
-    }
-
     fn running_mover(&self, of: &Name) -> Result<String, Failure> {
         mover_pod(self.bed(), of, true).ok_or_else(|| {
             Failure::broken(format!(

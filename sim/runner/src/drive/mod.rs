@@ -7,6 +7,7 @@
 //! not know Gherkin or YAML: steps come as data.
 
 mod cluster;
+mod controller;
 mod data;
 mod fault;
 mod maintenance;
@@ -270,6 +271,7 @@ impl Stage {
             Build::Manifests(text) => self.apply_manifests(text),
             Build::Namespace(namespace) => self.ensure_namespace(namespace),
             Build::Fault(fault) => self.arm(fault),
+            Build::LeaderElection => self.elect_leader(),
         }
     }
 
@@ -289,6 +291,8 @@ impl Stage {
             Act::Lift(name) => self.lift(name),
             Act::StopController => self.stop_controller(),
             Act::RestartController => self.restart_controller(),
+            Act::KillLeader => self.kill_leader(),
+            Act::RebootNode => self.reboot_node(),
             Act::EvictMover(of) => self.evict_mover(of),
             Act::SignalMover { of, signal } => self.signal_mover(of, *signal),
             Act::Drain(namespace) => self.drain(namespace),

@@ -49,6 +49,7 @@ pub struct Stage {
     pub(super) armed: Vec<(String, ::fault::Id)>,
     pub(super) losses: Vec<String>,
     pub(super) probes: u32,
+    pub(super) killed_leader: Option<String>,
 }
 
 impl Stage {
@@ -117,6 +118,7 @@ impl Stage {
             armed: Vec::new(),
             losses: Vec::new(),
             probes: 0,
+            killed_leader: None,
         })
     }
 

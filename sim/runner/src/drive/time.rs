@@ -65,6 +65,7 @@ impl Stage {
             Await::Failed(of) => self.await_failure(of),
             Await::Restored(destination) => self.await_restored(destination),
             Await::Bound(claim) => self.await_bound(claim).map(|()| String::new()),
+            Await::AnotherLeader => self.await_another_leader(),
             Await::Event { object, contains } => {
                 let scribe = self.scribe().clone();
                 let (object, contains) = (object.clone(), contains.clone());

@@ -78,18 +78,6 @@ pub(super) const PHRASES: &[Phrase] = &[
     .below(Below::NeedsFields),
     phrase(
         When,
-        "the controller stops",
-        |_| Ok(Step::When(Act::StopController)),
-        |step| matches!(step, Step::When(Act::StopController)).then(Said::new),
-    ),
-    phrase(
-        When,
-        "the controller starts again",
-        |_| Ok(Step::When(Act::RestartController)),
-        |step| matches!(step, Step::When(Act::RestartController)).then(Said::new),
-    ),
-    phrase(
-        When,
         r#"the mover of "{of:name}" is evicted"#,
         |words| Ok(Step::When(Act::EvictMover(words.get("of")?))),
         |step| match step {

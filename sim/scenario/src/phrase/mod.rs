@@ -7,6 +7,7 @@
 //! [`template`] for how a phrase is written down, then one file per concept.
 
 mod cluster;
+mod controller;
 mod data;
 mod fault;
 mod maintenance;
@@ -226,6 +227,7 @@ pub fn table() -> impl Iterator<Item = &'static Phrase> {
         maintenance::PHRASES,
         time::PHRASES,
         cluster::PHRASES,
+        controller::PHRASES,
         fault::PHRASES,
         data::PHRASES,
         status::PHRASES,

@@ -172,6 +172,21 @@ impl Verbs for Bed {
         Bed::restart_controller(self);
         Ok(())
     }
+    fn elect_leader(&mut self) -> Result<(), Trouble> {
+        Bed::elect_leader(self);
+        Ok(())
+    }
+    fn leader(&self) -> Option<String> {
+        Bed::leader(self)
+    }
+    fn kill_leader(&mut self) -> Result<(), Trouble> {
+        Bed::restart_controller(self);
+        Ok(())
+    }
+    fn reboot_node(&mut self) -> Result<(), Trouble> {
+        Bed::reboot_node(self);
+        Ok(())
+    }
     fn crashes(&self) -> Vec<String> {
         Bed::crashes(self)
     }

@@ -1,6 +1,8 @@
 //! What stands beside the cluster in containers of its own, and the nodes themselves: commands in them.
 
 use apiserver::Failure;
+use cluster::power;
+use fault::nfs::server_away::How;
 use serde_json::{Value, json};
 
 use super::{Bed, coordinates::Nas};
@@ -71,6 +73,60 @@ impl Bed {
         };
         let said = self.runtime.block_on(run);
         said.map(|said| said.stdout).map_err(|error| Trouble::Broken(cluster::chain(&error)))
+    }
+
+    /// Stops or freezes the NFS server, or cuts the nodes off it.
+    pub(super) fn take_away(&self, nas: &Nas, how: How) -> Result<(), Trouble> {
+        match how {
+            How::Stopped => self.power(|docker| async move { power::stop(&docker, &nas.container).await }),
+            How::Paused => self.power(|docker| async move { power::pause(&docker, &nas.container).await }),
+            How::Cut => self.cut("-I", nas),
+        }
+    }
+
+    /// Undoes [`Bed::take_away`], and sees that clients find the server where it was.
+    pub(super) fn bring_back(&self, nas: &Nas, how: How) -> Result<(), Trouble> {
+        match how {
+            How::Stopped => {
+                self.power(|docker| async move { power::start(&docker, &nas.container).await })?
+            }
+            How::Paused => {
+                self.power(|docker| async move { power::unpause(&docker, &nas.container).await })?
+            }
+            How::Cut => self.cut("-D", nas)?,
+        }
+        let found = self.power(|docker| async move { power::addresses(&docker, &nas.container).await })?;
+        if found.values().any(|address| *address == nas.server) {
+            return Ok(());
+        }
+        Err(Trouble::Broken(format!(
+            "the NFS server came back at {:?} and its clients look for it at {}: the engine gave its address away",
+            found.values().collect::<Vec<_>>(),
+            nas.server
+        )))
+    }
+
+    /// Drops (`-I`) the nodes' packets to the NFS server, or lets them through again (`-D`).
+    fn cut(&self, verb: &str, nas: &Nas) -> Result<(), Trouble> {
+        if self.at.nodes.is_empty() {
+            return Err(Trouble::Unsupported(
+                "the nodes are no containers of ours, so they cannot be cut off the NFS server".to_owned(),
+            ));
+        }
+        for node in &self.at.nodes {
+            let words = ["iptables", "-w", verb, "OUTPUT", "-d", &nas.server, "-j", "DROP"];
+            self.in_container(node, &words, None)?;
+        }
+        Ok(())
+    }
+
+    /// Turns a container's power switch.
+    pub(super) fn power<T, F>(&self, turn: impl FnOnce(cluster::engine::Docker) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, cluster::Error>>,
+    {
+        let turned = self.runtime.block_on(async { turn(cluster::engine::connect().await?).await });
+        turned.map_err(|error| Trouble::Broken(cluster::chain(&error)))
     }
 
     /// The NFS server, if the cluster has one.

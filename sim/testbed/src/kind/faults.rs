@@ -4,6 +4,7 @@
 //! |---|---|
 //! | of a CSI driver, or of the file system of its volumes | our driver, told over its control socket |
 //! | of an NFS export | our NFS server, told over its control socket |
+//! | an NFS server that is away | its container stopped or paused, or the nodes' packets to it dropped |
 //! | others | unsupported, with the reason |
 //!
 //! A double that was told keeps count of its firings, and [`Bed::take_firings`] takes them into the record. A
@@ -11,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use fault::{Fault, Id, Seam};
+use fault::{Fault, Id, Seam, nfs::server_away::How};
 use kit::control::{Reply, Request};
 use serde_json::Value;
 
@@ -44,6 +45,8 @@ struct Arming {
 enum Double {
     Driver(Driver),
     Nas(Nas),
+    /// The NFS server's container and what lies between it and the nodes: no program is told, the world changes.
+    Away(Nas, How),
 }
 
 /// What a double tells about one fault.
@@ -68,6 +71,10 @@ impl Bed {
                 newest
                     .ok_or_else(|| Trouble::Broken(format!("the NFS server did not arm {text}: {status}")))?
             }
+            Double::Away(nas, how) => {
+                self.take_away(nas, *how)?;
+                0
+            }
         };
         self.armed.next += 1;
         let id = Id(self.armed.next);
@@ -86,6 +93,7 @@ impl Bed {
             Double::Nas(nas) => {
                 self.ask_nas(nas, &["lift", &arming.number.to_string()])?;
             }
+            Double::Away(nas, how) => self.bring_back(nas, *how)?,
         }
         self.armed.faults.remove(&id);
         self.tell_fault(arming.name, "lifted", &id.to_string());
@@ -142,12 +150,24 @@ impl Bed {
                     last: one["last"].as_str().unwrap_or_default().to_owned(),
                 }))
             }
+            // Nobody counts the packets of a server that is away: that it is away is the one firing.
+            Double::Away(nas, how) => {
+                Ok(Some(Told { firings: 1, last: format!("{} is away: {how:?}", nas.container) }))
+            }
         }
     }
 
     /// Who in this cluster can carry a fault out.
     fn double(&self, fault: &Fault) -> Result<Double, Trouble> {
         let row = fault.effect().row();
+        if let Fault::NfsServerAway(spec) = fault {
+            if spec.aim != fault::Aim::default() {
+                return Err(Trouble::Unsupported(
+                    "a whole server goes away for everybody on a real cluster: leave the aim out".to_owned(),
+                ));
+            }
+            return Ok(Double::Away(self.nas()?, spec.how));
+        }
         let nobody = |why: &str| {
             Err(Trouble::Unsupported(format!("nothing in this cluster does {}: {why}", row.name)))
         };

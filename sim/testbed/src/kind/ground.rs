@@ -258,7 +258,10 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
             Some(name) => NodeImage::Stock(name.clone()),
             None => NodeImage::Local,
         };
-        let made = KindCluster::builder(run, "bed").image(image).monitor(monitor()).create().await;
+        // The port stays when the node is restarted, and so does the kubeconfig.
+        let port = free_port()?;
+        let made =
+            KindCluster::builder(run, "bed").image(image).api_port(port).monitor(monitor()).create().await;
         let cluster = made.map_err(failed("make the cluster"))?;
         for archive in &archives {
             // One after the other: two imports at once take the same passing name in containerd.
@@ -308,6 +311,14 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
     Ok((Held { cluster, minio, nas }, coordinates))
 }
 
+/// A port of the loopback that nobody uses now.
+fn free_port() -> Result<u16, Error> {
+    let asked = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    let address = asked
+        .map_err(|source| Error::System { what: "no port of 127.0.0.1 could be had".to_owned(), source })?;
+    Ok(address.port())
+}
+
 /// Puts the NFS mount helper where the nodes' `mount.nfs` looks for one; kernels without NFS need it.
 async fn give_mount_helper(cluster: &KindCluster, kit: &Path) -> Result<(), Error> {
     let bytes = std::fs::read(kit)
@@ -336,8 +347,8 @@ async fn start_nas(run: &Run, kit: &Path) -> Result<Sibling, Error> {
     let nas = Sibling::builder(run, "nas", KIT_IMAGE)
         .arguments(["nfs-server", NAS_DIRECTORY, "--name", NAS_EXPORT])
         .volume(NAS_DIRECTORY)
+        .volume("/var/lib/kit")
         .tmpfs("/run/kit")
-        .tmpfs("/var/lib/kit")
         .privileged()
         .start()
         .await

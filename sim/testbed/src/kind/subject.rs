@@ -10,6 +10,7 @@ use crate::{
     verbs::Trouble,
 };
 
+const SIGKILL: i32 = 9;
 /// How long a controller gets to come up or to go.
 const ROLL_OUT: Duration = Duration::from_secs(120);
 
@@ -40,6 +41,32 @@ impl Bed {
             (deployment["status"]["readyReplicas"] == 1).then_some(())
         })?;
         self.record.note("the subject's controller was started");
+        Ok(())
+    }
+
+    /// Who holds the controller's Lease, which is called as its Deployment is.
+    pub(super) fn subject_leader(&self) -> Option<String> {
+        let subject = &self.at.subject;
+        let look = self.objects.get("Lease", &subject.namespace, &subject.deployment);
+        let lease = self.runtime.block_on(look).ok()??;
+        let holder = text(&lease, "/spec/holderIdentity");
+        (!holder.is_empty()).then(|| holder.to_owned())
+    }
+
+    /// Kills the process that holds the Lease, from its node: the Lease stays held by the dead, and kubelet starts
+    /// another process.
+    pub(super) fn kill_subject_leader(&mut self) -> Result<(), Trouble> {
+        let Some(leader) = self.subject_leader() else {
+            return Err(Trouble::Broken("no controller holds the Lease".to_owned()));
+        };
+        let namespace = self.at.subject.namespace.clone();
+        let pods = self.subject_pods()?;
+        let pod = pods.iter().find(|pod| leader.starts_with(pod.as_str()));
+        let pod = pod.ok_or_else(|| Trouble::Broken(format!("{leader} is none of the pods {pods:?}")))?;
+        let object = self.runtime.block_on(self.objects.get("Pod", &namespace, pod));
+        let object = object.map_err(|refused| Trouble::Broken(refused.to_string()))?.unwrap_or_default();
+        self.signal_object(&object, SIGKILL)?;
+        self.record.note(format!("the controller {leader} was killed"));
         Ok(())
     }
 

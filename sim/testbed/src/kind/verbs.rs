@@ -179,6 +179,18 @@ impl Verbs for Bed {
     fn restart_controller(&mut self) -> Result<(), Trouble> {
         self.restart_subject()
     }
+    fn elect_leader(&mut self) -> Result<(), Trouble> {
+        Ok(()) // the chart always has it so
+    }
+    fn leader(&self) -> Option<String> {
+        self.subject_leader()
+    }
+    fn kill_leader(&mut self) -> Result<(), Trouble> {
+        self.kill_subject_leader()
+    }
+    fn reboot_node(&mut self) -> Result<(), Trouble> {
+        self.reboot()
+    }
     fn metrics(&self) -> Result<String, Trouble> {
         self.subject_metrics()
     }
