@@ -40,14 +40,16 @@ Feature: A controller that dies
 
   Scenario: A controller that ends while it clears up finishes that, too
     Given the fault "csi-delete-snapshot-fails"
-    When the ReplicationSource "app" is triggered with "two"
-    And a condition of the ReplicationSource "app" says "VolumeSnapshot/volsync-app-src of an earlier sync to be deleted"
+    And a replication source "late" for "app-data" into "main" on tag "one"
+    When "late" synchronises once more
+    And the ReplicationSource "late" is triggered with "two"
+    And a condition of the ReplicationSource "late" says "VolumeSnapshot/volsync-late-src of an earlier sync to be deleted"
     And the controller stops
     And the fault "csi-delete-snapshot-fails" ends
     And the controller starts again
-    And "app" has synchronised twice
-    Then each sync of "app" left exactly one snapshot
-    And the newest snapshot of "app" restores to what "app-data" held
+    And "late" has synchronised twice
+    Then each sync of "late" left exactly one snapshot
+    And the newest snapshot of "late" restores to what "app-data" held
 
   Scenario: A controller that ends during a restore completes it
     When an unfilled claim "app-data-again" is created

@@ -1,11 +1,18 @@
 //! Plays the features on a kind cluster and on the embedded bed, and wants the same verdicts.
 //!
 //! Every feature without the tag `@virtual-time` is played twice; at least 99 % of the verdicts must be equal, and
-//! none on the cluster may be `unsupported`: what a real cluster cannot play must be tagged. It is played only where
+//! none on the cluster may be `unsupported`: what a real cluster cannot play must be tagged. A run that is interrupted
+//! or killed at some moment leaves nothing of its own at the engine. All this is played only where
 //! `FIREDRILL_REQUIRE=kind` asks for it, because nobody's `cargo test` should start privileged containers by surprise;
 //! then a missing engine, image or program is a failure.
 
-use std::{path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
 
 use acceptance::binary::{Profile, is_required, program, root};
 use runner::{
@@ -17,12 +24,35 @@ use testbed::kind::ground::{self, Options};
 
 /// The share of verdicts that must be equal.
 const PERCENT: u8 = 99;
+/// Scenarios that are played side by side: most of their time is waiting.
+const JOBS: &str = "3";
+/// How runs are ended before their time: as by Ctrl-C, and as by the kernel.
+const ENDS: [&str; 4] = ["INT", "KILL", "KILL", "INT"];
+/// The longest that such a run is left alone, in seconds: by then scenarios are being played.
+const PATIENCE: u64 = 60;
+
+/// Tests of clusters go one after another: this machine has two cores.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The program, if clusters are asked for.
+fn wanted(what: &str) -> Option<PathBuf> {
+    if !is_required("kind") {
+        println!(
+            "skipped: {what}: it takes minutes and privileged containers, FIREDRILL_REQUIRE=kind plays it"
+        );
+        return None;
+    }
+    if let Err(error) = ground::check(&Options::here()) {
+        panic!("FIREDRILL_REQUIRE names kind, but {error}");
+    }
+    Some(program("runner", "firedrill", Profile::Debug).expect("debug builds are never refused"))
+}
 
 fn play(firedrill: &Path, bed: &str, out: &Path) {
     let status = Command::new(firedrill)
         .current_dir(root())
         .args(["run", "features", "--bed", bed, "--without", VIRTUAL_TIME, "--without", FIXED_NAMESPACE])
-        .args(["--limit", "900", "--out"])
+        .args(["--limit", "900", "--jobs", JOBS, "--out"])
         .arg(out)
         .status()
         .expect("firedrill starts");
@@ -35,16 +65,8 @@ fn play(firedrill: &Path, bed: &str, out: &Path) {
 
 #[test]
 fn the_features_come_to_the_same_verdicts_on_a_real_cluster() {
-    if !is_required("kind") {
-        println!(
-            "skipped: the features on a kind cluster: it takes minutes and privileged containers, FIREDRILL_REQUIRE=kind plays them"
-        );
-        return;
-    }
-    let firedrill = program("runner", "firedrill", Profile::Debug).expect("debug builds are never refused");
-    if let Err(error) = ground::check(&Options::here()) {
-        panic!("FIREDRILL_REQUIRE names kind, but {error}");
-    }
+    let Some(firedrill) = wanted("the features on a kind cluster") else { return };
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (folder.path().join("embedded"), folder.path().join("kind"));
     play(&firedrill, "kind", &there);
@@ -63,4 +85,74 @@ fn the_features_come_to_the_same_verdicts_on_a_real_cluster() {
         unplayable.len()
     );
     assert!(comparison.is_good(PERCENT), "fewer than {PERCENT} % of the verdicts are equal");
+}
+
+#[test]
+fn a_run_that_is_ended_at_any_moment_leaves_nothing() {
+    let Some(firedrill) = wanted("ending runs on a kind cluster") else { return };
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let seed = std::env::var("FIREDRILL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    println!(
+        "again: FIREDRILL_SEED={seed} FIREDRILL_REQUIRE=kind cargo test -p acceptance --test kind ended_at_any_moment"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let before = engine();
+    for (nth, signal) in ENDS.iter().enumerate() {
+        let chance = (seed + nth as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let after = Duration::from_millis(500 + chance % (PATIENCE * 1_000));
+        println!("SIG{signal} after {:.1} s", after.as_secs_f64());
+        let mut run = Command::new(&firedrill)
+            .current_dir(root())
+            .args(["run", "features/nightly.feature", "--bed", "kind", "--without", VIRTUAL_TIME, "--out"])
+            .arg(folder.path().join(nth.to_string()))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("firedrill starts");
+        std::thread::sleep(after);
+        let told = Command::new("kill").args(["-s", signal, &run.id().to_string()]).status();
+        let was_alive = told.expect("kill runs").success();
+        let ended = run.wait().expect("a child can be waited for");
+        println!("  the run ended with {ended}{}", if was_alive { "" } else { ", before the signal" });
+        if *signal == "KILL" {
+            let made = new(&before);
+            let swept = Command::new(&firedrill).arg("sweep").output().expect("firedrill starts");
+            assert!(swept.status.success(), "firedrill sweep: {}", String::from_utf8_lossy(&swept.stderr));
+            print!("  left by it: {}\n{}", made.len(), String::from_utf8_lossy(&swept.stdout));
+        }
+        let left = new(&before);
+        assert!(left.is_empty(), "SIG{signal} after {after:?} left:\n{}", left.join("\n"));
+    }
+}
+
+/// Everything at the engine, in the directory of runs, and among loop devices and mounts that could be of a run.
+fn engine() -> BTreeSet<String> {
+    let run = |program: &str, words: &[&str]| {
+        let listed = Command::new(program).args(words).output();
+        let listed = listed.unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+        assert!(listed.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&listed.stderr));
+        String::from_utf8_lossy(&listed.stdout).into_owned()
+    };
+    let mut seen = BTreeSet::new();
+    let lists = [
+        ("container", run("docker", &["ps", "--all", "--format", "{{.Names}}"])),
+        ("network", run("docker", &["network", "ls", "--format", "{{.Name}}"])),
+        ("volume", run("docker", &["volume", "ls", "--format", "{{.Name}}"])),
+        ("loop device", run("losetup", &["--list", "--noheadings", "--output", "NAME,BACK-FILE"])),
+    ];
+    for (what, list) in lists {
+        seen.extend(list.lines().map(|line| format!("{what} {line}")));
+    }
+    let runs = cluster::cache::root().join("runs");
+    let folders = std::fs::read_dir(&runs).into_iter().flatten().flatten();
+    seen.extend(folders.map(|folder| format!("directory {}", folder.path().display())));
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("Linux tells its mounts");
+    let ours = mounts.lines().filter(|line| line.contains("firedrill"));
+    seen.extend(ours.map(|line| format!("mount {line}")));
+    seen
+}
+
+/// What came since.
+fn new(before: &BTreeSet<String>) -> Vec<String> {
+    engine().difference(before).cloned().collect()
 }

@@ -188,3 +188,35 @@ fn a_port_that_is_taken_is_told_with_its_cure() {
     assert!(!output.status.success() && words.contains("--port 0"), "{words}");
     assert!(!Path::new(&folder.path().join("config")).exists());
 }
+
+#[test]
+fn a_cluster_that_nobody_marked_is_left_alone() {
+    let served = serve("none");
+    let namespaces = || {
+        let mut answer = String::new();
+        served.send("GET", "/api/v1/namespaces", "").read_to_string(&mut answer).unwrap();
+        answer.matches("creationTimestamp").count()
+    };
+    let before = namespaces();
+    let run = |mark: bool| {
+        let mut command = Command::new(program("runner", "firedrill"));
+        command.current_dir(served.folder.path()).args(["run", "--bed", "attached", "--kubeconfig"]);
+        command.arg(&served.kubeconfig).arg(binary::root().join("features/nightly.feature"));
+        let ended = command.output().unwrap();
+        assert_eq!(ended.status.code(), Some(3), "marked: {mark}, {ended:?}");
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let said = run(false);
+    assert!(said.contains("is not marked as one for fire drills"), "{said}");
+    assert!(said.contains("kubectl label namespace firedrill-drills"), "{said}");
+    assert_eq!(namespaces(), before, "nothing was made");
+    // With the mark it goes on, and finds a cluster that tells nothing about itself.
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "firedrill-drills", "labels": {"firedrill.dev/drills": "allowed"}},
+    });
+    served.create("/api/v1/namespaces", &namespace);
+    let said = run(true);
+    assert!(said.contains("the ConfigMap firedrill-drills/coordinates"), "{said}");
+    assert!(said.contains("--bed kind --keep"), "{said}");
+}

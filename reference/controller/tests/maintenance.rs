@@ -105,10 +105,10 @@ fn the_next_look_comes_when_a_window_ends_or_as_the_original_has_it() {
         settled.cron_job = Some(made(&settled));
         told(&plan(&settled, at.parse().expect("an instant"))).pop().expect("an act")
     };
-    // The first window after the creation ends at three o'clock of the second night.
-    assert_eq!(next(false, "2026-03-02T12:00:00Z"), "Requeue(1800s)");
-    assert_eq!(next(false, "2026-03-03T02:50:00Z"), "Requeue(601s)");
-    assert_eq!(next(true, "2026-03-03T02:50:00Z"), "Requeue(300s)");
+    // The first window begins at three o'clock of the next night and ends with the longest run, three hours later.
+    assert_eq!(next(false, "2026-03-02T05:00:00Z"), "Requeue(1800s)");
+    assert_eq!(next(false, "2026-03-02T05:50:00Z"), "Requeue(601s)");
+    assert_eq!(next(true, "2026-03-02T05:50:00Z"), "Requeue(300s)");
 }
 
 #[test]

@@ -164,7 +164,10 @@ impl Bed {
         let told = runtime.block_on(objects.get("ConfigMap", MARKED, COORDINATES));
         let told =
             told.map_err(|failure| Error::Unreachable { server: server.clone(), why: failure.message })?;
-        let text = told.as_ref().and_then(|map| map["data"][COORDINATES].as_str()).unwrap_or("{}");
+        let text = told.as_ref().and_then(|map| map["data"][COORDINATES].as_str());
+        let missing =
+            || "it is missing; a cluster that `firedrill run --bed kind --keep` left has one".to_owned();
+        let text = text.ok_or_else(|| Error::Untold { server: server.clone(), why: missing() })?;
         let told: Coordinates = serde_json::from_str(text)
             .map_err(|error| Error::Untold { server: server.clone(), why: error.to_string() })?;
         Ok(Coordinates {
