@@ -93,7 +93,8 @@ impl Stage {
     }
 
     fn running_mover(&self, of: &Name) -> Result<String, Failure> {
-        mover_pod(self.bed(), of, true).ok_or_else(|| {
+        let is_running = |pod: &Value| text(pod, "/status/phase") == "Running";
+        mover_pod(self.bed(), of, is_running).ok_or_else(|| {
             Failure::broken(format!(
                 "no mover of {of} is running: wait with `When the mover of \"{of}\" has started`"
             ))
@@ -212,14 +213,19 @@ impl Stage {
     }
 }
 
+/// Text at a path; empty if there is none.
+pub(super) fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    object.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// The Jobs that a replication of this name may have.
 pub(super) fn job_names(of: &Name) -> Vec<String> {
     let name = of.name();
     vec![format!("volsync-src-{name}"), format!("volsync-dst-{name}")]
 }
 
-/// The newest mover pod of a replication; only a running one if that is wanted.
-pub(super) fn mover_pod(bed: &dyn Verbs, of: &Name, running: bool) -> Option<String> {
+/// The newest mover pod of a replication that is as wanted.
+pub(super) fn mover_pod(bed: &dyn Verbs, of: &Name, wanted: impl Fn(&Value) -> bool) -> Option<String> {
     let jobs = job_names(of);
     let mut pods: Vec<_> = bed
         .list("Pod", of.namespace())
@@ -230,7 +236,7 @@ pub(super) fn mover_pod(bed: &dyn Verbs, of: &Name, running: bool) -> Option<Str
                 .or_else(|| pod.pointer("/metadata/labels/batch.kubernetes.io~1job-name"));
             job.and_then(Value::as_str).is_some_and(|job| jobs.iter().any(|name| name == job))
         })
-        .filter(|pod| !running || pod.pointer("/status/phase").is_some_and(|phase| phase == "Running"))
+        .filter(wanted)
         .collect();
     pods.sort_by_key(|pod| {
         pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default().to_owned()

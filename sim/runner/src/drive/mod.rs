@@ -276,6 +276,9 @@ impl Stage {
     }
 
     fn act(&mut self, act: &Act) -> Told {
+        if matches!(act, Act::Create(_) | Act::Trigger { .. } | Act::Configure { .. } | Act::Run { .. }) {
+            self.last_cause = self.now();
+        }
         match act {
             Act::Pass(span) => self.pass(*span),
             Act::PassPeriods { of, count } => self.pass_periods(of, *count),

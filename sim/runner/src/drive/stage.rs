@@ -50,6 +50,8 @@ pub struct Stage {
     pub(super) losses: Vec<String>,
     pub(super) probes: u32,
     pub(super) killed_leader: Option<String>,
+    /// When the last step was taken that may make a mover start.
+    pub(super) last_cause: Timestamp,
 }
 
 impl Stage {
@@ -108,6 +110,7 @@ impl Stage {
         }
         Ok(Self {
             starts: bed.now(),
+            last_cause: bed.now(),
             bed,
             scribe,
             default_class: scenario.bed.default_class.clone(),
