@@ -10,6 +10,7 @@
 mod builder;
 mod kubeadm;
 mod node;
+pub mod policies;
 
 use std::{path::PathBuf, time::Duration};
 
