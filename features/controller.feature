@@ -32,7 +32,7 @@ Feature: A controller that dies
     When the ReplicationSource "app" is triggered with "two"
     And the mover of "app" has started
     And the controller stops
-    And 20 seconds pass
+    And 10 seconds pass
     And the controller starts again
     And "app" has synchronised twice
     Then each sync of "app" left exactly one snapshot
@@ -56,7 +56,7 @@ Feature: A controller that dies
     And a replication destination "back" from "main" of "app" into "app-data-again" on tag "one" is created
     And the mover of "back" has started
     And the controller stops
-    And 20 seconds pass
+    And 10 seconds pass
     And the controller starts again
     And "back" completes
     Then the last run of the ReplicationDestination "back" was successful

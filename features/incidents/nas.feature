@@ -23,7 +23,7 @@ Feature: A NAS that fails
     When the fault "nfs-server-away" begins
       | how | <how> |
     And the ReplicationSource "app" is triggered with "now"
-    And 40 seconds pass
+    And 25 seconds pass
     Then "app" has synchronised once
     And "app" is synchronising
     And the fault "nfs-server-away" has fired
@@ -47,7 +47,7 @@ Feature: A NAS that fails
     And the mover of "other" has started
     And the fault "nfs-server-away" begins
       | how | paused |
-    And 40 seconds pass
+    And 25 seconds pass
     And the fault "nfs-server-away" ends
     And "other" has synchronised twice
     Then each sync of "other" left exactly one snapshot

@@ -97,6 +97,7 @@ fn a_run_that_is_ended_at_any_moment_leaves_nothing() {
         "again: FIREDRILL_SEED={seed} FIREDRILL_REQUIRE=kind cargo test -p acceptance --test kind ended_at_any_moment"
     );
     let folder = tempfile::tempdir().unwrap();
+    let programs = programs();
     let before = engine();
     for (nth, signal) in ENDS.iter().enumerate() {
         let chance = (seed + nth as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
@@ -106,6 +107,8 @@ fn a_run_that_is_ended_at_any_moment_leaves_nothing() {
             .current_dir(root())
             .args(["run", "features/nightly.feature", "--bed", "kind", "--without", VIRTUAL_TIME, "--out"])
             .arg(folder.path().join(nth.to_string()))
+            .arg("--programs")
+            .arg(&programs)
             .stdout(Stdio::null())
             .spawn()
             .expect("firedrill starts");
@@ -123,6 +126,17 @@ fn a_run_that_is_ended_at_any_moment_leaves_nothing() {
         let left = new(&before);
         assert!(left.is_empty(), "SIG{signal} after {after:?} left:\n{}", left.join("\n"));
     }
+}
+
+/// The directory of the programs that stand beside a cluster, built: what is ended is to be the run, not a compiler.
+fn programs() -> PathBuf {
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be had");
+    let built = runtime.block_on(async {
+        let monitor = cluster::progress::Monitor::lines();
+        cluster::image::static_binaries(&root(), &["kit", "controller", "mover"], &monitor).await
+    });
+    let built = built.unwrap_or_else(|error| panic!("{}", cluster::chain(&error)));
+    built["kit"].parent().expect("a program lies somewhere").to_owned()
 }
 
 /// Everything at the engine, in the directory of runs, and among loop devices and mounts that could be of a run.
