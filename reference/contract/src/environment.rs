@@ -246,7 +246,7 @@ pub mod safe {
     pub const KOPIA_FIRST_DEPLOYMENT: &str = "KOPIA_FIRST_DEPLOYMENT";
     /// Owner (`user@host`) from whom maintenance may be taken over, and nobody else.
     pub const KOPIA_MAINTENANCE_TAKEOVER_FROM: &str = "KOPIA_MAINTENANCE_TAKEOVER_FROM";
-    /// Seconds that one request to an S3 store may take with all its retries.
+    /// Seconds that one request to an S3 store may take with all its retries; a key of the repository Secret.
     pub const S3_RETRY_SECONDS: &str = "S3_RETRY_SECONDS";
     /// Where the termination message goes, instead of `/dev/termination-log`.
     pub const TERMINATION_LOG: &str = "TERMINATION_LOG";

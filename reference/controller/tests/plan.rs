@@ -11,6 +11,7 @@ use controller::observed::{Observed, Setting};
 use controller::plan::plan;
 use controller::subject::Subject;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::EnvVar;
 use serde_json::{Value, json};
 
 const NOW: &str = "2026-03-01T10:00:00Z";
@@ -323,6 +324,10 @@ fn the_end_of_a_sync_remembers_repository_and_snapshot() {
 
 /// Reads a variable of the Job that is planned.
 fn variable(observed: &Observed, name: &str) -> Option<String> {
+    whole_variable(observed, name)?.value
+}
+
+fn whole_variable(observed: &Observed, name: &str) -> Option<EnvVar> {
     let acts = plan(observed, NOW.parse().expect("an instant"));
     let job = acts.iter().find_map(|act| match act {
         Act::Create(object) => match &**object {
@@ -332,7 +337,19 @@ fn variable(observed: &Observed, name: &str) -> Option<String> {
         _ => None,
     })?;
     let pod = job.spec?.template.spec?;
-    pod.containers[0].env.clone()?.into_iter().find(|variable| variable.name == name)?.value
+    pod.containers[0].env.clone()?.into_iter().find(|variable| variable.name == name)
+}
+
+#[test]
+fn how_long_a_store_is_asked_again_is_a_key_of_the_repository_secret() {
+    let mut observed = source(Profile::Safe, json!({}));
+    assert_eq!(whole_variable(&observed, "S3_RETRY_SECONDS"), None);
+    observed.secret_keys.as_mut().expect("set").insert("S3_RETRY_SECONDS".to_owned());
+    let from = whole_variable(&observed, "S3_RETRY_SECONDS").and_then(|variable| variable.value_from);
+    let key = from.and_then(|from| from.secret_key_ref).expect("the variable comes from a Secret");
+    assert_eq!((key.name.as_str(), key.key.as_str()), ("repo", "S3_RETRY_SECONDS"));
+    observed.setting.profile = Profile::Original;
+    assert_eq!(whole_variable(&observed, "S3_RETRY_SECONDS"), None, "the original has no such key");
 }
 
 #[test]

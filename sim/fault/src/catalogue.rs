@@ -145,6 +145,12 @@ faults! {
     StoreUnavailable(store::unavailable),
     /// The store answers late.
     StoreSlow(store::slow),
+    /// The connection breaks in the middle of a body.
+    StoreReset(store::reset),
+    /// The store has no room.
+    StoreFull(store::full),
+    /// The store's clock stands off.
+    StoreClockSkew(store::clock_skew),
     /// The pod is told to stop.
     ProcessSigterm(process::sigterm),
     /// The kernel kills the process for memory.

@@ -38,6 +38,28 @@ fn fires_within_its_aim_and_no_more() {
 }
 
 #[test]
+fn what_a_store_suffers_on_the_way_strikes_only_the_operations_that_can_suffer_it() {
+    let told = |fault: Fault| {
+        ["put", "get", "list", "stat", "delete"].map(|operation| {
+            let register = Register::new(1);
+            register.arm(fault.clone());
+            match register.at(Seam::Store, "a", operation, "main/p").verdict {
+                Verdict::Fail { code, .. } => code,
+                other => other.to_string(),
+            }
+        })
+    };
+    let named = |name| told(Fault::named(name).unwrap());
+    assert_eq!(named("store-reset"), ["ECONNRESET", "ECONNRESET", "ECONNRESET", "proceed", "proceed"]);
+    assert_eq!(named("store-full"), ["507", "proceed", "proceed", "proceed", "proceed"]);
+    assert_eq!(named("store-clock-skew"), ["403"; 5]);
+    let a_little = store::clock_skew::Spec { by: SignedDuration::from_mins(-15), ..Default::default() };
+    assert_eq!(told(a_little.into()), ["proceed"; 5]);
+    let puts = store::reset::Spec { operation: "put".to_owned(), ..Default::default() };
+    assert_eq!(told(puts.into())[..2], ["ECONNRESET", "proceed"]);
+}
+
+#[test]
 fn lifting_ends_it_and_an_unfired_fault_is_told() {
     let register = Register::new(1);
     let id = register.arm(store::unavailable::Spec::default());

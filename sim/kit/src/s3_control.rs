@@ -83,7 +83,7 @@ pub enum Cap {
 pub enum Ask {
     /// How it stands.
     Status,
-    /// Arm a fault of the store's seam that a proxy can carry out: `store-unavailable`, `store-slow`.
+    /// Arm a fault of the store's seam that strikes on the way; those at rest are for who holds the bytes.
     Arm(Fault),
     /// Make trouble, for the requests aimed at: actor is the access key, class `<store>/<blob class>`.
     Trouble {

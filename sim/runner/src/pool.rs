@@ -204,9 +204,11 @@ impl Pool {
     }
 }
 
-/// Whether a scenario does something to what it shares with others: faults, drivers, the controller.
+/// Whether a scenario does something to what it shares with others: faults, drivers, the controller. Faults of an
+/// object store strike the scenario's own buckets only.
 fn disturbs(scenario: &Scenario) -> bool {
-    scenario.faults().next().is_some()
+    let is_shared = |fault: fault::Fault| fault.row().seam != fault::Seam::Store;
+    scenario.faults().any(|spec| spec.fault().is_ok_and(is_shared))
         || scenario.steps.iter().any(|step| {
             matches!(
                 step,

@@ -139,6 +139,14 @@ pub enum Expect {
         /// The paths within the snapshots.
         naming: Vec<String>,
     },
+    /// The newest snapshot of a volume restores, on a machine that has never seen the repository, to what the volume
+    /// held when it was taken.
+    RestoresElsewhere {
+        /// Which repository.
+        repository: Name,
+        /// The volume, backed up into it by a replication source.
+        volume: Name,
+    },
     /// The repository is still the one it was when it was first seen.
     SameRepository(Name),
     /// The user and host that maintain a repository.

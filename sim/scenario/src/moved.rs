@@ -213,6 +213,7 @@ fn move_expect(expect: &mut Expect, to: To<'_>) {
     match expect {
         Expect::SnapshotHolds { source: one, volume: other, .. }
         | Expect::ClaimHolds { claim: one, volume: other, .. }
+        | Expect::RestoresElsewhere { repository: one, volume: other }
         | Expect::NotVisible { of: one, to: other } => move_names([one, other], to),
         Expect::Synchronised { source: name, .. }
         | Expect::ClaimEmpty(name)

@@ -107,6 +107,8 @@ pub struct Repository {
 pub enum Place {
     /// A bucket of the bed's object store.
     Bucket(String),
+    /// A bucket of an object store that answers over TLS, with a certificate of an authority of the bed's own.
+    TlsBucket(String),
     /// A directory on a claim that the mover mounts.
     Claim(Name),
     /// A directory on an NFS export that the mover mounts.

@@ -13,6 +13,7 @@ use engine::{
     blob::memory::MemoryStore,
     context::{Client, Context, Entropy},
     monitor::Silent,
+    restore::{DirectoryTimes, RestoreOptions},
     snapshot::Filter,
     store::SharedStore,
     tree::{Path, WriteTree as _},
@@ -189,6 +190,30 @@ pub async fn verify(
         damaged,
         reasons: reasons.collect(),
     }))
+}
+
+/// Opens a copy of a repository and restores one snapshot into an empty volume; nothing of an earlier look, and no
+/// cache, is at hand.
+///
+/// # Errors
+/// What keeps it from being restored whole, the absence of repository or snapshot included.
+pub async fn restore(
+    blobs: &Blobs,
+    password: &str,
+    now: Timestamp,
+    snapshot: &Taken,
+    into: &Volume,
+) -> Result<(), String> {
+    let told = |error: engine::Error| cluster::chain(&error);
+    let opened = open(blobs, password, now).await.map_err(told)?;
+    let repository = opened.ok_or_else(|| "there is no repository".to_owned())?;
+    let snapshots = repository.snapshots(&Filter::all()).await.map_err(told)?;
+    let found = snapshots.iter().find(|one| one.id.to_string() == snapshot.id);
+    let found = found.ok_or_else(|| format!("there is no snapshot {}", snapshot.id))?;
+    let mount = into.mount(MountOptions::new("elsewhere"));
+    let options = RestoreOptions { directory_times: DirectoryTimes::Recorded, ..RestoreOptions::default() };
+    repository.restore(found, &Path::root(), &mount, &options, &Silent).await.map_err(told)?;
+    mount.sync().map_err(|error| error.to_string())
 }
 
 /// Reads a volume's tree through a fresh mount, as another node would see it.

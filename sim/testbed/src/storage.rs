@@ -24,6 +24,13 @@ use crate::{
     volume::{Character, Volume},
 };
 
+/// Host of the object store that answers over TLS only.
+pub const TLS_ENDPOINT: &str = "tls.s3.firedrill.test";
+/// The authority that vouches for it. There is no handshake on this bed: who was given this text trusts it, and
+/// nobody else does.
+pub const TLS_AUTHORITY: &str =
+    "-----BEGIN CERTIFICATE-----\nZmlyZWRyaWxsIHRlc3QgYXV0aG9yaXR5\n-----END CERTIFICATE-----\n";
+
 /// What stands behind a claim.
 #[derive(Clone, Debug)]
 pub enum Backing {

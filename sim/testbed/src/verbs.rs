@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     bed::{ClaimError, Stalled},
-    inspect::{Blobs, Contents, Verified},
+    inspect::{Blobs, Contents, Taken, Verified},
     ledger::Entry,
     record::Record,
     volume::Volume,
@@ -46,6 +46,8 @@ pub struct Reach {
     pub secret: Vec<(&'static str, String)>,
     /// The volume that the mover mounts, as in `moverVolumes`, if it is not an object store.
     pub volume_source: Option<Value>,
+    /// The authority that vouches for an object store over TLS, PEM; nobody trusts it who is not told.
+    pub authority: Option<String>,
 }
 
 /// Where the mover finds a repository that is mounted, below `/mnt`.
@@ -55,8 +57,17 @@ impl Reach {
     /// A repository on a volume that the mover mounts.
     pub fn mounted(volume_source: Value) -> Self {
         let repository = format!("filesystem:///mnt/{REPOSITORY_MOUNT}");
-        Self { secret: vec![("KOPIA_REPOSITORY", repository)], volume_source: Some(volume_source) }
+        let secret = vec![("KOPIA_REPOSITORY", repository)];
+        Self { secret, volume_source: Some(volume_source), authority: None }
     }
+}
+
+/// What a snapshot came to on a machine that had never seen its repository.
+pub struct Elsewhere {
+    /// Who restored it, and where.
+    pub by: String,
+    /// What lay there afterwards; else what who restored said.
+    pub held: Result<Volume, String>,
 }
 
 /// A probe of a wait: whether what is waited for is there.
@@ -130,6 +141,15 @@ pub trait Verbs {
     fn look_into(&self, blobs: &Blobs, password: &str) -> Result<Option<Contents>, engine::Error>;
     /// Opens a copy of a repository and reads all of it; none if nothing is there.
     fn verify(&self, blobs: &Blobs, password: &str) -> Result<Option<Verified>, engine::Error>;
+
+    /// Restores a snapshot, the newest of its identity, on a machine that has never seen the repository: with an
+    /// empty cache, outside of the cluster, past every proxy. Each program that can do it does.
+    fn restore_elsewhere(
+        &mut self,
+        place: &Place,
+        password: &str,
+        snapshot: &Taken,
+    ) -> Result<Vec<Elsewhere>, Trouble>;
 
     /// Arms a fault.
     fn arm(&mut self, fault: Fault) -> Result<fault::Id, Trouble>;

@@ -323,7 +323,7 @@ fn variables(observed: &Observed, parts: &Parts<'_>) -> Vec<EnvVar> {
         .literal(env::KOPIA_OVERRIDE_HOSTNAME, &identity.hostname)
         .flag(env::KOPIA_DISCOVER_SNAPSHOTS, subject.role() == Role::Destination)
         .optional(env::DEBUG_MOVER, subject.annotation(keys::ENABLE_DEBUG_MOVER).map(|_| "1"));
-    table = late_variables(observed, table);
+    table = late_variables(observed, table, parts.repository);
     table.into_variables().into_iter().map(variable).collect()
 }
 
@@ -369,7 +369,7 @@ fn additional(observed: &Observed, table: Environment, args: Option<&[String]>) 
 }
 
 /// Certificate authority, policy files, credential files, and what only this reference knows.
-fn late_variables(observed: &Observed, mut table: Environment) -> Environment {
+fn late_variables(observed: &Observed, mut table: Environment, repository: &str) -> Environment {
     let subject = &observed.subject;
     if subject.custom_ca().is_some() {
         table = table.literal(env::CUSTOM_CA, format!("{}/{}", paths::CUSTOM_CA, paths::CUSTOM_CA_FILE));
@@ -404,6 +404,9 @@ fn late_variables(observed: &Observed, mut table: Environment) -> Environment {
     let known = crate::plan::known::repository(observed);
     if let Subject::Destination(_) = subject {
         table = table.optional(env::safe::KOPIA_FIRST_DEPLOYMENT, subject.annotation(keys::FIRST_DEPLOYMENT));
+    }
+    if has_key(observed, env::safe::S3_RETRY_SECONDS) {
+        table = table.secret(env::safe::S3_RETRY_SECONDS, repository, true);
     }
     table
         .optional(env::safe::KOPIA_EXPECTED_UNIQUE_ID, known)

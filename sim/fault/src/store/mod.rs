@@ -4,7 +4,10 @@
 //! victim with the fault's own `choose`, edits, and reports with [`crate::Register::struck`]; after the
 //! lift it undoes the edit. That way the damage is seen through every road to the bytes.
 pub mod bit_rot;
+pub mod clock_skew;
+pub mod full;
 pub mod missing_blob;
+pub mod reset;
 pub mod slow;
 pub mod unavailable;
 

@@ -106,6 +106,8 @@ pub struct Proxy {
     pub troubles: Troubles,
     connector: Option<TlsConnector>,
     answers: Mutex<BTreeMap<String, BTreeMap<u16, u64>>>,
+    /// Held while something asked is carried out, so that who arms sees its own as the newest.
+    turn: Mutex<()>,
 }
 
 /// A port that is served while this lives.
@@ -136,7 +138,7 @@ impl Proxy {
             "an https store needs --upstream-ca, the authority that signed its certificate"
         );
         let (troubles, answers) = (Troubles::new(Register::new(1)), Mutex::default());
-        Ok(Arc::new(Self { upstream, name, troubles, connector, answers }))
+        Ok(Arc::new(Self { upstream, name, troubles, connector, answers, turn: Mutex::default() }))
     }
     /// Serves at one address, with TLS or without.
     ///
@@ -224,6 +226,7 @@ impl Proxy {
     /// # Errors
     /// One sentence: a fault that no proxy can carry out, a number never given.
     pub fn control(&self, ask: Ask) -> Result<Status, String> {
+        let _turn = self.turn.lock().expect("no holder of the turn panics");
         match ask {
             Ask::Status => {}
             Ask::Arm(fault) => self.troubles.arm(fault)?,

@@ -1,7 +1,7 @@
 //! What is armed, what it does to a request, and how often it did.
 //!
-//! Faults of the store's seam are the register's; troubles are kept here under the same numbering, so that one
-//! list in order of arming tells both. A trouble is counted when it strikes, not when it could have: a reset
+//! Faults of the store's seam that are verdicts on a request are the register's; those that only a connection can
+//! suffer are troubles under the fault's name. One numbering and one list in order of arming tells all. A trouble is counted when it strikes, not when it could have: a reset
 //! that a short body never reached did not happen.
 use std::sync::{
     Arc, Mutex, MutexGuard,
@@ -11,7 +11,7 @@ use std::sync::{
 use fault::{Aim, Fault, Id, Point, Register, Seam};
 
 use super::operation::Operation;
-use crate::s3_control::{Armed, Trouble};
+use crate::s3_control::{Armed, Cap, Trouble};
 
 /// Troubles and faults, armed and lifted.
 pub struct Troubles {
@@ -28,6 +28,7 @@ enum Entry {
 pub struct Armament {
     /// What.
     pub what: Trouble,
+    name: &'static str,
     operation: String,
     aim: Aim,
     matched: AtomicU64,
@@ -87,19 +88,38 @@ impl Troubles {
     /// One sentence, for a fault that no proxy can carry out.
     pub fn arm(&self, fault: Fault) -> Result<(), String> {
         let name = fault.name();
-        if !matches!(fault, Fault::StoreUnavailable(_) | Fault::StoreSlow(_)) {
-            return Err(format!(
-                "a proxy cannot carry out {name}; it knows store-unavailable and store-slow"
-            ));
+        match fault {
+            Fault::StoreReset(spec) => {
+                self.add(name, Trouble::Reset { after_bytes: spec.after_bytes }, spec.operation, spec.aim);
+            }
+            Fault::StoreFull(spec) => {
+                let full = Trouble::Capped { requests: 0, then: Cap::StorageFull };
+                self.add(name, full, "put".to_owned(), spec.aim);
+            }
+            Fault::StoreClockSkew(spec) => {
+                let skewed = Trouble::Skewed { by_seconds: spec.by.as_secs() };
+                self.add(name, skewed, "*".to_owned(), spec.aim);
+            }
+            Fault::StoreUnavailable(_) | Fault::StoreSlow(_) => {
+                let id = self.register.arm(fault);
+                self.all().push(Entry::Fault { id, name });
+            }
+            _ => {
+                return Err(format!(
+                    "a proxy cannot carry out {name}: it is no weather between a client and a store"
+                ));
+            }
         }
-        let id = self.register.arm(fault);
-        self.all().push(Entry::Fault { id, name });
         Ok(())
     }
     /// Arms a trouble.
     pub fn make(&self, what: Trouble, operation: String, aim: Aim) {
+        self.add(what.name(), what, operation, aim);
+    }
+    fn add(&self, name: &'static str, what: Trouble, operation: String, aim: Aim) {
         let armament = Armament {
             what,
+            name,
             operation,
             aim,
             matched: AtomicU64::new(0),
@@ -144,7 +164,7 @@ impl Troubles {
         let told = |(place, entry): (usize, &Entry)| {
             let (name, firings, is_over) = match entry {
                 Entry::Fault { id, name } => (*name, self.register.firings(*id), self.register.is_over(*id)),
-                Entry::Trouble(one) => (one.what.name(), one.firings.load(Ordering::Relaxed), one.is_over()),
+                Entry::Trouble(one) => (one.name, one.firings.load(Ordering::Relaxed), one.is_over()),
             };
             Armed { id: place as u64 + 1, name: name.to_owned(), firings, is_over }
         };
@@ -183,5 +203,30 @@ mod tests {
         assert_eq!(told[0], ("slow-down".to_owned(), 2, false));
         assert_eq!(told[1], ("capped".to_owned(), 1, true));
         assert!(troubles.arm(Fault::named("store-bit-rot").unwrap()).is_err());
+    }
+
+    #[test]
+    fn faults_that_a_connection_suffers_keep_their_names_and_aims() {
+        let troubles = Troubles::new(Register::new(1));
+        for (fault, operation, other) in
+            [("store-reset", "get", "delete"), ("store-full", "put", "get"), ("store-clock-skew", "list", "")]
+        {
+            let aim = Aim::class("main/*");
+            let mut fault = Fault::named(fault).unwrap().aimed(aim);
+            if let Fault::StoreReset(spec) = &mut fault {
+                spec.operation = "get".to_owned();
+            }
+            troubles.arm(fault.clone()).unwrap();
+            let hits = |operation| troubles.at(&operation);
+            assert_eq!(hits(self::operation(operation)).len(), 1, "{fault:?}");
+            assert!(other.is_empty() || hits(self::operation(other)).is_empty(), "{fault:?}");
+            let elsewhere = Operation { class: "second/p".into(), ..self::operation(operation) };
+            assert!(hits(elsewhere).is_empty(), "{fault:?}");
+            let told = troubles.told();
+            let newest = told.last().unwrap();
+            assert_eq!(newest.name, fault.name());
+            troubles.lift(newest.id).unwrap();
+            assert!(hits(self::operation(operation)).is_empty(), "{fault:?}");
+        }
     }
 }

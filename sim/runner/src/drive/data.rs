@@ -106,7 +106,7 @@ impl Stage {
         Ok(compare(expected, &inspect::read_back(&medium), Carries::kopia().without_mount_point()))
     }
 
-    fn judge_tree(&mut self, what: &str, volume: &Name, report: &Report) -> Told {
+    pub(super) fn judge_tree(&mut self, what: &str, volume: &Name, report: &Report) -> Told {
         self.losses
             .extend(report.losses.iter().map(|(loss, tally)| format!("{loss} ({} times)", tally.count)));
         if report.is_equal() {
@@ -124,7 +124,7 @@ impl Stage {
     }
 
     /// What a volume held at a moment.
-    fn expected(
+    pub(super) fn expected(
         &self,
         snapshot: Option<(&Name, &Which)>,
         volume: &Name,
@@ -192,7 +192,7 @@ impl Stage {
     }
 
     /// The identity under which a replication source's snapshots stand: user and host.
-    fn identity(&self, source: &Name) -> Result<(String, String), Failure> {
+    pub(super) fn identity(&self, source: &Name) -> Result<(String, String), Failure> {
         let object = self.must_get_kind("ReplicationSource", source)?;
         let text = |key: &str| {
             object.pointer(&format!("/spec/kopia/{key}")).and_then(Value::as_str).map(str::to_owned)

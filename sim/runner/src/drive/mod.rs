@@ -9,6 +9,7 @@
 mod cluster;
 mod controller;
 mod data;
+mod elsewhere;
 mod fault;
 mod maintenance;
 mod on;
@@ -345,6 +346,9 @@ impl Stage {
             Expect::Object { object, has } => self.expect_object(object, has),
             Expect::RepositoryVerifies(repository) => self.expect_verifies(repository),
             Expect::RepositoryFails { repository, naming } => self.expect_fails_naming(repository, naming),
+            Expect::RestoresElsewhere { repository, volume } => {
+                self.expect_restores_elsewhere(repository, volume)
+            }
             Expect::SameRepository(repository) => self.expect_same_repository(repository),
             Expect::MaintenanceOwner { repository, owner } => {
                 self.expect_maintenance_owner(repository, owner)
@@ -362,7 +366,10 @@ impl Stage {
 fn oracle(expect: &Expect) -> &'static str {
     match expect {
         Expect::Synchronised { .. } | Expect::LastSyncWithin { .. } | Expect::Synchronising { .. } => "syncs",
-        Expect::SnapshotHolds { .. } | Expect::ClaimHolds { .. } | Expect::ClaimEmpty(_) => "restored-tree",
+        Expect::SnapshotHolds { .. }
+        | Expect::ClaimHolds { .. }
+        | Expect::ClaimEmpty(_)
+        | Expect::RestoresElsewhere { .. } => "restored-tree",
         Expect::ClaimBound { .. } => "claim",
         Expect::Snapshots { .. } | Expect::NoDuplicateSnapshot(_) | Expect::NotVisible { .. } => "snapshots",
         Expect::LastRun { .. }

@@ -89,6 +89,9 @@ impl Stage {
         if let Some(volumes) = self.mover_volumes(repository) {
             object["spec"]["kopia"]["moverVolumes"] = volumes;
         }
+        if let Some(custom_ca) = self.custom_ca(repository) {
+            object["spec"]["kopia"]["customCA"] = custom_ca;
+        }
         self.set_spec(object, fields)
     }
 

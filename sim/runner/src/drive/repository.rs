@@ -12,6 +12,14 @@ use testbed::{
 
 use super::{Failure, Stage, Told, stage::Built};
 
+/// The key under which a ConfigMap holds an authority's certificate.
+const CA_KEY: &str = "ca.crt";
+
+/// The ConfigMap that holds the authority of a repository's store.
+fn authority_of(repository: &Name) -> String {
+    format!("{}-ca", repository.name())
+}
+
 impl Stage {
     pub(super) fn build_repository(&mut self, repository: &Repository) -> Told {
         let on = repository
@@ -47,7 +55,21 @@ impl Stage {
             "metadata": {"name": repository.name(), "namespace": namespace},
             "stringData": data,
         }))?;
+        if let Some(authority) = built.reach.authority {
+            self.apply(&json!({
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": authority_of(repository), "namespace": namespace},
+                "data": {CA_KEY: authority},
+            }))?;
+        }
         Ok(())
+    }
+
+    /// The `customCA` with which a mover trusts a repository's store; none where nobody needs one.
+    pub(super) fn custom_ca(&self, repository: &Name) -> Option<serde_json::Value> {
+        self.repositories.get(repository)?.reach.authority.as_ref()?;
+        Some(json!({"configMapName": authority_of(repository), "key": CA_KEY}))
     }
 
     /// The `moverVolumes` that a mover needs to reach a repository; none for a bucket.

@@ -43,6 +43,23 @@ pub(super) const PHRASES: &[Phrase] = &[
     ),
     phrase(
         Given,
+        r#"a repository "{name:name}" in bucket "{bucket:word}" over TLS[ with password "{password:text}"]"#,
+        |words| {
+            Ok(Step::Given(Build::Repository(Repository {
+                name: words.get("name")?,
+                on: Some(Place::TlsBucket(words.get("bucket")?)),
+                password: words.maybe("password")?,
+            })))
+        },
+        |step| match step {
+            Step::Given(Build::Repository(
+                repository @ Repository { on: Some(Place::TlsBucket(bucket)), .. },
+            )) => Some(said(repository).with("bucket", bucket)),
+            _ => None,
+        },
+    ),
+    phrase(
+        Given,
         r#"a repository "{name:name}" on the claim "{claim:name}"[ with password "{password:text}"]"#,
         |words| {
             Ok(Step::Given(Build::Repository(Repository {
@@ -96,6 +113,20 @@ pub(super) const PHRASES: &[Phrase] = &[
             Step::Then(Expect::RepositoryFails { repository, naming }) if !naming.is_empty() => {
                 let list: Vec<_> = naming.iter().map(|path| format!("\"{path}\"")).collect();
                 Some(Said::new().with("name", repository).with("paths", list.join(", ")))
+            }
+            _ => None,
+        },
+    ),
+    phrase(
+        Then,
+        r#"the repository "{name:name}" restores on another machine to what "{volume:name}" held"#,
+        |words| {
+            let (repository, volume) = (words.get("name")?, words.get("volume")?);
+            Ok(Step::Then(Expect::RestoresElsewhere { repository, volume }))
+        },
+        |step| match step {
+            Step::Then(Expect::RestoresElsewhere { repository, volume }) => {
+                Some(Said::new().with("name", repository).with("volume", volume))
             }
             _ => None,
         },

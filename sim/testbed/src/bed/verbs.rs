@@ -13,17 +13,31 @@ use serde_json::{Value, json};
 
 use super::{Bed, ClaimError, Stalled};
 use crate::{
-    inspect::{self, Blobs, Contents, Verified},
+    inspect::{self, Blobs, Contents, Taken, Verified},
     ledger::Entry,
     record::Record,
-    verbs::{Probe, Reach, Trouble, Verbs},
-    volume::Volume,
+    storage::{TLS_AUTHORITY, TLS_ENDPOINT},
+    verbs::{Elsewhere, Probe, Reach, Trouble, Verbs},
+    volume::{Character, Volume},
 };
 
 /// Host of the bed's object store, as Secrets name it.
 const ENDPOINT: &str = "s3.firedrill.test";
 /// The NFS server of the bed.
 const NFS_SERVER: &str = "nas.firedrill.test";
+
+impl Bed {
+    fn bucket_reach(endpoint: &str, bucket: &str) -> Reach {
+        let secret = vec![
+            ("KOPIA_REPOSITORY", format!("s3://{bucket}")),
+            ("KOPIA_S3_BUCKET", bucket.to_owned()),
+            ("KOPIA_S3_ENDPOINT", endpoint.to_owned()),
+            ("AWS_ACCESS_KEY_ID", "key".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+        ];
+        Reach { secret, ..Reach::default() }
+    }
+}
 
 impl Verbs for Bed {
     fn is_virtual(&self) -> bool {
@@ -99,14 +113,12 @@ impl Verbs for Bed {
         Ok(match place {
             Place::Bucket(bucket) => {
                 self.storage.make_bucket(ENDPOINT, bucket);
-                let secret = vec![
-                    ("KOPIA_REPOSITORY", format!("s3://{bucket}")),
-                    ("KOPIA_S3_BUCKET", bucket.clone()),
-                    ("KOPIA_S3_ENDPOINT", ENDPOINT.to_owned()),
-                    ("AWS_ACCESS_KEY_ID", "key".to_owned()),
-                    ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-                ];
-                Reach { secret, volume_source: None }
+                Self::bucket_reach(ENDPOINT, bucket)
+            }
+            Place::TlsBucket(bucket) => {
+                self.storage.make_bucket(TLS_ENDPOINT, bucket);
+                let authority = Some(TLS_AUTHORITY.to_owned());
+                Reach { authority, ..Self::bucket_reach(TLS_ENDPOINT, bucket) }
             }
             Place::NfsExport(export) => {
                 let path = format!("/{export}");
@@ -124,6 +136,9 @@ impl Verbs for Bed {
             Place::Bucket(bucket) => {
                 self.storage.bucket(ENDPOINT, bucket).map(|bucket| inspect::bucket_blobs(&bucket, ""))
             }
+            Place::TlsBucket(bucket) => {
+                self.storage.bucket(TLS_ENDPOINT, bucket).map(|bucket| inspect::bucket_blobs(&bucket, ""))
+            }
             Place::NfsExport(export) => self
                 .storage
                 .export(NFS_SERVER, &format!("/{export}"))
@@ -138,6 +153,20 @@ impl Verbs for Bed {
     }
     fn verify(&self, blobs: &Blobs, password: &str) -> Result<Option<Verified>, engine::Error> {
         self.block_on(inspect::verify(blobs, password, Bed::now(self)))
+    }
+
+    /// Here it is the same engine in the same process, opened anew on the bytes as they lie.
+    fn restore_elsewhere(
+        &mut self,
+        place: &Place,
+        password: &str,
+        snapshot: &Taken,
+    ) -> Result<Vec<Elsewhere>, Trouble> {
+        let Some(blobs) = self.blobs(place)? else { return Ok(Vec::new()) };
+        let into = Volume::new("elsewhere", Character::Rbd, self.clock.as_function());
+        let done = self.block_on(inspect::restore(&blobs, password, Bed::now(self), snapshot, &into));
+        let by = "an engine that was opened anew on the bytes as they lie".to_owned();
+        Ok(vec![Elsewhere { by, held: done.map(|()| into) }])
     }
 
     fn arm(&mut self, fault: Fault) -> Result<fault::Id, Trouble> {

@@ -32,10 +32,14 @@ pub struct Coordinates {
     pub subject: SubjectPlace,
     /// The object store for repositories.
     pub store: Option<ObjectStore>,
+    /// An object store that answers over TLS only.
+    pub tls_store: Option<ObjectStore>,
     /// The NFS server for repositories.
     pub nas: Option<Nas>,
     /// CSI drivers that faults can be told to.
     pub drivers: Vec<Driver>,
+    /// A machine beside the cluster that has never seen a repository.
+    pub elsewhere: Option<Machine>,
 }
 
 /// Where the subject runs.
@@ -52,20 +56,36 @@ pub struct SubjectPlace {
     pub metrics_port: u16,
 }
 
-/// An object store as two sides reach it.
+/// An object store as three sides reach it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ObjectStore {
     /// Host and port as this machine reaches it.
     pub outside: String,
-    /// Host and port as pods reach it.
+    /// Host and port as pods reach it; through the proxy, if there is one.
     pub inside: String,
+    /// Host and port as other containers reach it, past the proxy.
+    pub straight: String,
     /// Access key.
     pub access_key: String,
     /// Secret key.
     pub secret_key: String,
     /// Name of its container.
     pub container: String,
+    /// Name of the container of the proxy in front of it; empty if there is none.
+    pub proxy: String,
+    /// The authority that vouches for it, PEM; empty if it speaks plain HTTP.
+    pub authority: String,
+}
+
+/// A machine of its own, with an empty cache: a container with our programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Machine {
+    /// Name of its container.
+    pub container: String,
+    /// Where Kopia itself is in it; empty if whoever prepared it had none.
+    pub kopia: String,
 }
 
 /// An NFS server.

@@ -5,20 +5,26 @@
 //! | of a CSI driver, or of the file system of its volumes | our driver, told over its control socket |
 //! | of an NFS export | our NFS server, told over its control socket |
 //! | an NFS server that is away | its container stopped or paused, or the nodes' packets to it dropped |
+//! | of an object store, on the way | our proxy in front of it, told over its control socket |
+//! | of an object store, at rest | the bed itself, past the proxy ([`super::damage`]) |
 //! | others | unsupported, with the reason |
 //!
 //! A double that was told keeps count of its firings, and [`Bed::take_firings`] takes them into the record. A
-//! fault strikes whoever it aims at in the whole cluster: scenarios that arm one are played alone.
+//! fault of an object store strikes the scenario's own buckets only; any other strikes whoever it aims at in the
+//! whole cluster: scenarios that arm one are played alone.
 
 use std::collections::BTreeMap;
 
 use fault::{Fault, Id, Seam, nfs::server_away::How};
-use kit::control::{Reply, Request};
+use kit::{
+    control::{Reply, Request},
+    s3_control::Status,
+};
 use serde_json::Value;
 
 use super::{
     Bed,
-    coordinates::{Driver, Nas},
+    coordinates::{Driver, Nas, ObjectStore},
 };
 use crate::{record::What, verbs::Trouble};
 
@@ -47,6 +53,9 @@ enum Double {
     Nas(Nas),
     /// The NFS server's container and what lies between it and the nodes: no program is told, the world changes.
     Away(Nas, How),
+    Proxy(ObjectStore),
+    /// The bed itself, at the bytes as they lie.
+    Bed,
 }
 
 /// What a double tells about one fault.
@@ -56,12 +65,15 @@ struct Told {
 }
 
 impl Bed {
-    pub(super) fn arm_fault(&mut self, fault: Fault) -> Result<Id, Trouble> {
+    pub(super) fn arm_fault(&mut self, mut fault: Fault) -> Result<Id, Trouble> {
         let row = fault.effect().row();
         let to = self.double(&fault)?;
+        if row.seam == Seam::Store {
+            self.aim_at_own_buckets(&mut fault);
+        }
         let text = serde_json::to_string(&fault).expect("a fault is plain data");
         let number = match &to {
-            Double::Driver(driver) => match self.ask_driver(driver, &Request::Arm(fault))? {
+            Double::Driver(driver) => match self.ask_driver(driver, &Request::Arm(fault.clone()))? {
                 Reply::Armed(number) => number,
                 other => return Err(unexpected(row.name, &other)),
             },
@@ -75,11 +87,21 @@ impl Bed {
                 self.take_away(nas, *how)?;
                 0
             }
+            Double::Proxy(store) => {
+                let status = self.ask_proxy(store, &["arm", &text])?;
+                let newest = status.armed.last().map(|newest| newest.id);
+                newest.ok_or_else(|| Trouble::Broken(format!("the S3 proxy did not arm {text}")))?
+            }
+            Double::Bed => self.armed.next + 1,
         };
         self.armed.next += 1;
         let id = Id(self.armed.next);
-        self.armed.faults.insert(id, Arming { name: row.name, to, number, taken: 0 });
+        self.armed.faults.insert(id, Arming { name: row.name, to: to.clone(), number, taken: 0 });
         self.tell_fault(row.name, "armed", &id.to_string());
+        if matches!(to, Double::Bed) {
+            self.damage.arm(id, fault);
+            self.strike_at_rest();
+        }
         Ok(id)
     }
 
@@ -94,6 +116,10 @@ impl Bed {
                 self.ask_nas(nas, &["lift", &arming.number.to_string()])?;
             }
             Double::Away(nas, how) => self.bring_back(nas, *how)?,
+            Double::Proxy(store) => {
+                self.ask_proxy(store, &["lift", &arming.number.to_string()])?;
+            }
+            Double::Bed => self.heal_at_rest(id)?,
         }
         self.armed.faults.remove(&id);
         self.tell_fault(arming.name, "lifted", &id.to_string());
@@ -112,6 +138,7 @@ impl Bed {
 
     /// Takes the firings since the last call into the record.
     pub(super) fn take_firings(&mut self) {
+        self.strike_at_rest();
         let ids: Vec<_> = self.armed.faults.keys().copied().collect();
         for id in ids {
             let arming = self.armed.faults[&id].clone();
@@ -125,6 +152,18 @@ impl Bed {
             }
             if let Some(kept) = self.armed.faults.get_mut(&id) {
                 kept.taken = told.firings;
+            }
+        }
+    }
+
+    /// What a fault aims at, by the names that the scenario's buckets have in this cluster.
+    fn aim_at_own_buckets(&self, fault: &mut Fault) {
+        match fault {
+            Fault::StoreBitRot(spec) => spec.store = self.private(&spec.store),
+            Fault::StoreMissingBlob(spec) => spec.store = self.private(&spec.store),
+            other => {
+                let aim = other.aim_mut();
+                aim.class = format!("{}{}", self.prefix, aim.class);
             }
         }
     }
@@ -154,6 +193,14 @@ impl Bed {
             Double::Away(nas, how) => {
                 Ok(Some(Told { firings: 1, last: format!("{} is away: {how:?}", nas.container) }))
             }
+            Double::Proxy(store) => {
+                let armed = self.ask_proxy(store, &["status"])?.armed;
+                let one = armed.into_iter().find(|one| one.id == arming.number);
+                let last = format!("at {}, on the way to {}", store.inside, store.straight);
+                Ok(one.map(|one| Told { firings: one.firings, last }))
+            }
+            // Told when it is done.
+            Double::Bed => Ok(None),
         }
     }
 
@@ -177,7 +224,16 @@ impl Bed {
                 None => nobody("its CSI drivers are none of ours"),
             },
             Seam::Nfs => Ok(Double::Nas(self.nas()?)),
-            Seam::Store => nobody("its object store is a real one, without a proxy in front"),
+            Seam::Store if fault.at_rest_in().is_some() => self.store(false).map(|_| Double::Bed),
+            Seam::Store if fault.effect().aim().actor != "*" => {
+                nobody("its movers share one access key, so that a proxy cannot tell them apart by actor")
+            }
+            Seam::Store => match self.store(false)? {
+                store if store.proxy.is_empty() => {
+                    nobody("its object store is a real one, without a proxy in front")
+                }
+                store => Ok(Double::Proxy(store)),
+            },
             Seam::Process => {
                 nobody("a mover is killed by a step (SIGTERM, SIGKILL, eviction), not at a point within it")
             }
@@ -209,7 +265,14 @@ impl Bed {
             .map_err(|error| Trouble::Broken(format!("the NFS server answered nonsense: {error}")))
     }
 
-    fn tell_fault(&self, name: &str, state: &str, target: &str) {
+    fn ask_proxy(&self, store: &ObjectStore, words: &[&str]) -> Result<Status, Trouble> {
+        let words: Vec<_> = ["/kit", "s3-ctl"].iter().chain(words).copied().collect();
+        let said = self.in_container(&store.proxy, &words, None)?;
+        serde_json::from_slice(&said)
+            .map_err(|error| Trouble::Broken(format!("the S3 proxy answered nonsense: {error}")))
+    }
+
+    pub(super) fn tell_fault(&self, name: &str, state: &str, target: &str) {
         let what = What::Fault { name: name.to_owned(), state: state.to_owned(), target: target.to_owned() };
         self.record.push(&format!("fault/{name}/{state}"), what);
     }

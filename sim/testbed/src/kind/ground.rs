@@ -1,9 +1,11 @@
 //! The ground of a kind bed: a cluster started for a run, with everything that scenarios need in and beside it.
 //!
-//! Images of our own programs, a MinIO and an NFS server beside the nodes, drivers with their classes, the subject
+//! Images of our own programs, what stands beside the nodes ([`siblings`]), drivers with their classes, the subject
 //! from its chart, and the mark. It promises that all of it is gone when the run is over, or was interrupted; what
 //! a killed run left is swept by the next. Each step longer than two seconds is told. What cannot be prepared is an
 //! error with its cure; nothing is pulled from anywhere.
+
+mod siblings;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +16,7 @@ use std::{
 };
 
 use cluster::{
-    KindCluster, Minio, NodeImage, Run, RunOptions, Sibling, chain,
+    KindCluster, NodeImage, Run, RunOptions, chain,
     image::{self, File, Part, Scratch},
     progress::{Monitor, News, Progress},
 };
@@ -24,8 +26,9 @@ use serde_json::{Value, json};
 use super::{
     COORDINATES, Coordinates, MARK, MARKED,
     beside::NFS_CLASS,
-    coordinates::{Driver, Nas, ObjectStore, SubjectPlace},
+    coordinates::{Driver, SubjectPlace},
 };
+use siblings::Siblings;
 
 /// Image of the doubles: hand, CSI driver, NFS server.
 const KIT_IMAGE: &str = "kind.local/firedrill-kit:local";
@@ -50,10 +53,6 @@ const SUBJECT: &str = "firedrill";
 const BACKOFF_LIMIT: u32 = 1;
 /// Port of the controller's metrics.
 const METRICS: u16 = 8080;
-/// What the NFS server serves, and what clients mount: one export, a directory of it for each repository.
-const NAS_DIRECTORY: &str = "/srv/export";
-const NAS_EXPORT: &str = "/export";
-const NAS_PORT: u16 = 2049;
 /// Where nodes of the local image look for mount helpers that a test brings.
 const MOUNT_HELPERS: &str = "/kind/bin";
 /// How long a workload gets until it is ready.
@@ -182,8 +181,7 @@ pub struct Ground {
 #[expect(dead_code, reason = "handles remove what they stand for when they go")]
 struct Held {
     cluster: KindCluster,
-    minio: Minio,
-    nas: Sibling,
+    siblings: Siblings,
 }
 
 impl Ground {
@@ -249,10 +247,6 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
     let programs = told("build our programs", programs(options)).await?;
     let archives = told("make images of the programs", async { make_images(run, &programs) }).await?;
     let helm = told("find helm", helm(run)).await?;
-    let minio = async {
-        let started = Minio::builder(run, "minio").start().await;
-        started.map_err(failed("start MinIO"))
-    };
     let nodes = async {
         let image = match &options.node_image {
             Some(name) => NodeImage::Stock(name.clone()),
@@ -269,18 +263,14 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
         }
         Ok(cluster)
     };
-    let nas = start_nas(run, &archives[0]);
-    let (minio, cluster, nas) = tokio::try_join!(
-        told("start MinIO", minio),
+    let (cluster, siblings) = tokio::try_join!(
         told("make the cluster", nodes),
-        told("start the NFS server", nas)
+        told("start what stands beside it", Siblings::start(run, &archives[0], &programs))
     )?;
     give_mount_helper(&cluster, &programs["kit"]).await?;
     mark(&cluster).await?;
     let drivers = told("install the CSI drivers", install_drivers(&cluster)).await?;
     let subject = told("install the subject", install_subject(&cluster, &helm, options)).await?;
-    let outside = minio.endpoint_here().await.map_err(failed("find MinIO's port"))?;
-    let without_scheme = |endpoint: &str| endpoint.split("://").last().unwrap_or_default().to_owned();
     let coordinates = Coordinates {
         bed: "kind".to_owned(),
         kubeconfig: cluster.kubeconfig_path().to_owned(),
@@ -288,27 +278,15 @@ async fn prepare(run: &Run, options: &Options) -> Result<(Held, Coordinates), Er
         nodes: cluster.nodes().iter().map(|node| node.name().to_owned()).collect(),
         hand_image: KIT_IMAGE.to_owned(),
         subject,
-        store: Some(ObjectStore {
-            outside: without_scheme(&outside),
-            inside: without_scheme(&minio.endpoint()),
-            access_key: minio.access_key().to_owned(),
-            secret_key: minio.secret_key().to_owned(),
-            container: minio.sibling().container().to_owned(),
-        }),
-        nas: Some(Nas {
-            server: nas.address().await.map_err(failed("find the NFS server"))?.unwrap_or_default(),
-            container: nas.container().to_owned(),
-            directory: NAS_DIRECTORY.to_owned(),
-            export: NAS_EXPORT.to_owned(),
-        }),
         drivers,
+        ..siblings.coordinates().await?
     };
     let told = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": COORDINATES, "namespace": MARKED},
         "data": {COORDINATES: serde_json::to_string(&coordinates).expect("coordinates are plain data")},
     });
     apply(&cluster, &told).await?;
-    Ok((Held { cluster, minio, nas }, coordinates))
+    Ok((Held { cluster, siblings }, coordinates))
 }
 
 /// A port of the loopback that nobody uses now.
@@ -339,22 +317,6 @@ async fn mark(cluster: &KindCluster) -> Result<(), Error> {
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MARKED, "labels": {MARK: "allowed"}},
     });
     apply(cluster, &marked).await
-}
-
-/// Starts the NFS server beside the cluster, from the image of the doubles.
-async fn start_nas(run: &Run, kit: &Path) -> Result<Sibling, Error> {
-    image::load(run.docker(), kit).await.map_err(failed("load the image of the doubles"))?;
-    let nas = Sibling::builder(run, "nas", KIT_IMAGE)
-        .arguments(["nfs-server", NAS_DIRECTORY, "--name", NAS_EXPORT])
-        .volume(NAS_DIRECTORY)
-        .volume("/var/lib/kit")
-        .tmpfs("/run/kit")
-        .privileged()
-        .start()
-        .await
-        .map_err(failed("start the NFS server"))?;
-    nas.wait_listening(NAS_PORT, ROLL_OUT).await.map_err(failed("start the NFS server"))?;
-    Ok(nas)
 }
 
 /// Installs our CSI drivers with their classes, and waits until they run.
@@ -467,9 +429,8 @@ fn make_images(run: &Run, programs: &BTreeMap<String, PathBuf>) -> Result<Vec<Pa
         let path = &programs[program];
         // A mover's pod starts its program under the name that the original's image gives it.
         let inside = if program == "mover" { MOVER_PROGRAM.to_owned() } else { format!("/{program}") };
-        let mut files = vec![File::program(&inside, path), File::directory("/tmp", 0o1777)];
-        let libraries = libraries(path)?.into_iter();
-        files.extend(libraries.map(|library| File::program(&library.display().to_string(), &library)));
+        let mut files = with_libraries(&inside, path)?;
+        files.push(File::directory("/tmp", 0o1777));
         let scratch = Scratch {
             name: name.to_owned(),
             files,
@@ -482,6 +443,14 @@ fn make_images(run: &Run, programs: &BTreeMap<String, PathBuf>) -> Result<Vec<Pa
         archives.push(archive);
     }
     Ok(archives)
+}
+
+/// A program of this machine for an image, with the libraries that it loads.
+fn with_libraries(inside: &str, program: &Path) -> Result<Vec<File>, Error> {
+    let mut files = vec![File::program(inside, program)];
+    let libraries = libraries(program)?.into_iter();
+    files.extend(libraries.map(|library| File::program(&library.display().to_string(), &library)));
+    Ok(files)
 }
 
 /// The libraries that a program loads; none for a static one.

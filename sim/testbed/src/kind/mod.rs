@@ -12,6 +12,8 @@ mod api;
 mod beside;
 mod claims;
 mod coordinates;
+mod damage;
+mod elsewhere;
 mod faults;
 pub mod ground;
 mod hand;
@@ -32,7 +34,9 @@ use std::{
 use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-pub use coordinates::{COORDINATES, Coordinates, Driver, MARK, MARKED, Nas, ObjectStore, SubjectPlace};
+pub use coordinates::{
+    COORDINATES, Coordinates, Driver, MARK, MARKED, Machine, Nas, ObjectStore, SubjectPlace,
+};
 
 use crate::{bed::Stalled, clock::Clock, record::Record};
 use api::{Objects, chain};
@@ -104,7 +108,10 @@ pub struct Bed {
     mirror: Mirror,
     claims: BTreeMap<(String, String), claims::History>,
     armed: faults::Armed,
-    buckets: BTreeSet<String>,
+    damage: damage::Damage,
+    /// Buckets that were made: whether on the store with TLS, and their names.
+    buckets: BTreeSet<(bool, String)>,
+    machines: u64,
     pods: u64,
 }
 
@@ -145,7 +152,9 @@ impl Bed {
             mirror,
             claims: BTreeMap::new(),
             armed: faults::Armed::default(),
+            damage: damage::Damage::default(),
             buckets: BTreeSet::new(),
+            machines: 0,
             pods: 0,
         })
     }

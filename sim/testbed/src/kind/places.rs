@@ -1,7 +1,7 @@
 //! Places of repositories: buckets of the store beside the cluster, exports of the NFS server, claims.
 //!
 //! Names are the scenario's own with its prefix in front, so that scenarios side by side do not meet. Blobs
-//! are read past every fault that a mover meets: the bucket through its published port, the export in the
+//! are read past every fault that a mover meets: the bucket through the store's own port past the proxy, the export in the
 //! server's own container, the claim through a hand. The object store's own word for an object's time is
 //! kept; files have none that counts.
 
@@ -36,22 +36,8 @@ const SIGNED: Duration = Duration::from_secs(60);
 impl Bed {
     pub(super) fn place(&mut self, place: &Place) -> Result<Reach, Trouble> {
         match place {
-            Place::Bucket(bucket) => {
-                let store = self.store()?;
-                let bucket = self.private(bucket);
-                let made = self.runtime.block_on(make_bucket(&store, &bucket));
-                self.buckets.insert(bucket.clone());
-                made.map_err(|why| Trouble::Broken(format!("the bucket {bucket} cannot be made: {why}")))?;
-                let secret = vec![
-                    ("KOPIA_REPOSITORY", format!("s3://{bucket}")),
-                    ("KOPIA_S3_BUCKET", bucket),
-                    ("KOPIA_S3_ENDPOINT", store.inside),
-                    ("KOPIA_S3_DISABLE_TLS", "true".to_owned()),
-                    ("AWS_ACCESS_KEY_ID", store.access_key),
-                    ("AWS_SECRET_ACCESS_KEY", store.secret_key),
-                ];
-                Ok(Reach { secret, volume_source: None })
-            }
+            Place::Bucket(bucket) => self.bucket(bucket, false),
+            Place::TlsBucket(bucket) => self.bucket(bucket, true),
             Place::NfsExport(export) => {
                 let nas = self.nas()?;
                 let export = self.private(export);
@@ -69,13 +55,8 @@ impl Bed {
     pub(super) fn blobs_of(&mut self, place: &Place) -> Result<Option<Blobs>, Trouble> {
         let now = self.clock.now();
         match place {
-            Place::Bucket(bucket) => {
-                let store = self.store()?;
-                let bucket = self.private(bucket);
-                let read = self.runtime.block_on(read_bucket(&store, &bucket));
-                read.map(Some)
-                    .map_err(|why| Trouble::Broken(format!("the bucket {bucket} cannot be read: {why}")))
-            }
+            Place::Bucket(bucket) => self.bucket_blobs(bucket, false).map(Some),
+            Place::TlsBucket(bucket) => self.bucket_blobs(bucket, true).map(Some),
             Place::NfsExport(export) => {
                 let nas = self.nas()?;
                 let export = self.private(export);
@@ -97,10 +78,37 @@ impl Bed {
         }
     }
 
+    fn bucket(&mut self, bucket: &str, is_tls: bool) -> Result<Reach, Trouble> {
+        let store = self.store(is_tls)?;
+        let bucket = self.private(bucket);
+        let made = self.runtime.block_on(make_bucket(&store, &bucket));
+        self.buckets.insert((is_tls, bucket.clone()));
+        made.map_err(|why| Trouble::Broken(format!("the bucket {bucket} cannot be made: {why}")))?;
+        let mut secret = vec![
+            ("KOPIA_REPOSITORY", format!("s3://{bucket}")),
+            ("KOPIA_S3_BUCKET", bucket),
+            ("KOPIA_S3_ENDPOINT", store.inside),
+            ("AWS_ACCESS_KEY_ID", store.access_key),
+            ("AWS_SECRET_ACCESS_KEY", store.secret_key),
+        ];
+        if !is_tls {
+            secret.push(("KOPIA_S3_DISABLE_TLS", "true".to_owned()));
+        }
+        Ok(Reach { secret, authority: is_tls.then_some(store.authority), volume_source: None })
+    }
+
+    fn bucket_blobs(&mut self, bucket: &str, is_tls: bool) -> Result<Blobs, Trouble> {
+        self.strike_at_rest();
+        let store = self.store(is_tls)?;
+        let bucket = self.private(bucket);
+        let read = self.runtime.block_on(read_bucket(&store, &bucket));
+        read.map_err(|why| Trouble::Broken(format!("the bucket {bucket} cannot be read: {why}")))
+    }
+
     /// Empties the buckets that were made; the empty ones stay, and cost nothing.
     pub(super) fn clear_buckets(&mut self) {
-        let Ok(store) = self.store() else { return };
-        for bucket in std::mem::take(&mut self.buckets) {
+        for (is_tls, bucket) in std::mem::take(&mut self.buckets) {
+            let Ok(store) = self.store(is_tls) else { continue };
             if let Err(why) = self.runtime.block_on(empty_bucket(&store, &bucket)) {
                 self.record.note(format!("the bucket {bucket} could not be emptied: {why}"));
             }
@@ -108,28 +116,32 @@ impl Bed {
     }
 
     /// A name that no other scenario of the cluster has.
-    fn private(&self, name: &str) -> String {
+    pub(super) fn private(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    fn store(&self) -> Result<ObjectStore, Trouble> {
-        self.at.store.clone().ok_or_else(|| {
-            Trouble::Unsupported(
-                "this cluster was prepared without an object store for repositories".to_owned(),
-            )
-        })
+    /// The object store, or the one that answers over TLS.
+    pub(super) fn store(&self, is_tls: bool) -> Result<ObjectStore, Trouble> {
+        let (store, which) = if is_tls {
+            (&self.at.tls_store, "an object store with TLS")
+        } else {
+            (&self.at.store, "an object store for repositories")
+        };
+        let missing = || Trouble::Unsupported(format!("this cluster was prepared without {which}"));
+        store.clone().ok_or_else(missing)
     }
 }
 
 async fn make_bucket(store: &ObjectStore, bucket: &str) -> Result<(), String> {
-    let transport = Transport::new(None, Patience::default())?;
+    let transport = Transport::new(authority(store).as_deref(), Patience::default())?;
+    let scheme = if store.authority.is_empty() { "http" } else { "https" };
     let client = AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_region(REGION)
         .with_access_key_id(&store.access_key)
         .with_secret_access_key(&store.secret_key)
         .with_virtual_hosted_style_request(false)
-        .with_endpoint(format!("http://{}", store.outside))
+        .with_endpoint(format!("{scheme}://{}", store.outside))
         .with_allow_http(true)
         .with_http_connector(transport.clone())
         .build()
@@ -150,14 +162,19 @@ async fn make_bucket(store: &ObjectStore, bucket: &str) -> Result<(), String> {
     Err(format!("the store answered {}", answer.status()))
 }
 
-fn open_bucket(store: &ObjectStore, bucket: &str) -> Result<SharedStore, String> {
+fn authority(store: &ObjectStore) -> Option<Vec<u8>> {
+    (!store.authority.is_empty()).then(|| store.authority.clone().into_bytes())
+}
+
+/// Opens a bucket from this machine, past the proxy.
+pub(super) fn open_bucket(store: &ObjectStore, bucket: &str) -> Result<SharedStore, String> {
     let options = s3::Options {
         endpoint: store.outside.clone(),
         bucket: bucket.to_owned(),
         prefix: String::new(),
         region: REGION.to_owned(),
-        disable_tls: true,
-        root_ca_pem: None,
+        disable_tls: store.authority.is_empty(),
+        root_ca_pem: authority(store),
         access_key: store.access_key.clone(),
         secret_key: store.secret_key.clone(),
         session_token: String::new(),

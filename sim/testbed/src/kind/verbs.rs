@@ -15,10 +15,10 @@ use super::Bed;
 use crate::{
     actor::cluster::{name, namespace, text},
     bed::{ClaimError, Stalled},
-    inspect::{self, Blobs, Contents, Verified},
+    inspect::{self, Blobs, Contents, Taken, Verified},
     ledger::Entry,
     record::Record,
-    verbs::{Probe, Reach, Trouble, Verbs},
+    verbs::{Elsewhere, Probe, Reach, Trouble, Verbs},
     volume::Volume,
 };
 
@@ -146,6 +146,15 @@ impl Verbs for Bed {
     }
     fn verify(&self, blobs: &Blobs, password: &str) -> Result<Option<Verified>, engine::Error> {
         self.runtime.block_on(inspect::verify(blobs, password, self.clock.now()))
+    }
+
+    fn restore_elsewhere(
+        &mut self,
+        place: &Place,
+        password: &str,
+        snapshot: &Taken,
+    ) -> Result<Vec<Elsewhere>, Trouble> {
+        self.restored_elsewhere(place, password, snapshot)
     }
 
     fn arm(&mut self, fault: Fault) -> Result<fault::Id, Trouble> {

@@ -23,7 +23,7 @@ use crate::{
     cost::{Meter, Rate},
     nfs::NfsOptions,
     record::{Record, What},
-    storage::Storage,
+    storage::{Storage, TLS_AUTHORITY, TLS_ENDPOINT},
     volume::{Credentials, Mount, MountOptions},
 };
 
@@ -57,6 +57,31 @@ impl StoreDoor {
                 faulty.witness(Arc::new(move |operation: &Operation| note(&record, operation))).shared()
             }
         }
+    }
+
+    /// What a client and a store that wants TLS make of each other, in the words of the real client.
+    fn shake_hands(&self, disable_tls: bool, custom_ca: Option<&str>) -> Result<(), store::Error> {
+        let refuse = |text: String| Err(store::Error::new(ErrorKind::Misconfigured, "open", "", text));
+        if disable_tls {
+            return refuse(
+                "the store answered 400: Client sent an HTTP request to an HTTPS server.".to_owned(),
+            );
+        }
+        let trusted = match custom_ca {
+            None => Vec::new(),
+            Some(path) => match read_file(&self.mounts, path) {
+                Ok(trusted) => trusted,
+                Err(error) => return refuse(format!("the custom CA {path} cannot be read: {error}")),
+            },
+        };
+        if String::from_utf8_lossy(&trusted).contains(TLS_AUTHORITY.trim_end()) {
+            return Ok(());
+        }
+        refuse(
+            "no answer: invalid peer certificate: UnknownIssuer; name the certificate's issuer as custom CA, or set \
+             KOPIA_S3_DISABLE_TLS for a plain endpoint"
+                .to_owned(),
+        )
     }
 
     /// The files below an absolute path, with a name for points.
@@ -109,7 +134,10 @@ impl mover::OpenStore for StoreDoor {
                 let store = DirectoryStore::open(files, self.entropy.clone()).await?;
                 Ok(self.wrap(Arc::new(store), &name, rate))
             }
-            Location::S3 { endpoint, bucket, prefix, access_key, .. } => {
+            Location::S3 { endpoint, bucket, prefix, access_key, disable_tls, custom_ca, .. } => {
+                if endpoint == TLS_ENDPOINT {
+                    self.shake_hands(*disable_tls, custom_ca.as_deref())?;
+                }
                 if access_key.is_empty() {
                     return Err(store::Error::new(ErrorKind::Denied, "open", bucket, "Access Denied."));
                 }
