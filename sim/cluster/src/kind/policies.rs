@@ -46,11 +46,7 @@ pub fn as_served(manifests: &str, version: &str) -> AsServed {
                 return document;
             }
             rewritten.push(format!("{kind}: {old} -> {version}"));
-            document.replacen(
-                &format!("apiVersion: {}", written),
-                &format!("apiVersion: {GROUP}/{version}"),
-                1,
-            )
+            document.replacen(&format!("apiVersion: {written}"), &format!("apiVersion: {GROUP}/{version}"), 1)
         })
         .collect();
     AsServed { text: documents.concat(), rewritten }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Where the machine keeps what it does.
-pub(super) const WORK: &str = "/work";
+pub(super) const WORK: &str = "/restores";
 /// Where its programs are.
 pub(super) const KIT: &str = "/kit";
 pub(super) const MOVER: &str = "/mover";

@@ -5,19 +5,19 @@
 //! a killed run left is swept by the next. Each step longer than two seconds is told. What cannot be prepared is an
 //! error with its cure; nothing is pulled from anywhere.
 
+mod images;
 mod siblings;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Command as Process,
     sync::Arc,
     time::Duration,
 };
 
 use cluster::{
     KindCluster, NodeImage, Run, RunOptions, chain,
-    image::{self, File, Part, Scratch},
+    image::{self, Part},
     progress::{Monitor, News, Progress},
 };
 use kit::manifests;
@@ -28,6 +28,7 @@ use super::{
     beside::NFS_CLASS,
     coordinates::{Driver, SubjectPlace},
 };
+use images::make_images;
 use siblings::Siblings;
 
 /// Image of the doubles: hand, CSI driver, NFS server.
@@ -43,8 +44,6 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
     // Root unless its pod says otherwise, as in the original's image: else restored files would not get their owners.
     (MOVER_IMAGE, "mover", ""),
 ];
-/// Where a mover's pod looks for its program.
-const MOVER_PROGRAM: &str = contract::pod::COMMAND;
 /// Image of the side programs of CSI; the recipe of nodes puts it there.
 const SIDE_IMAGE: &str = "kind.local/csi:1";
 /// Namespace and name of the installed chart.
@@ -420,52 +419,6 @@ fn present(path: &Path, package: &'static str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Program { path: path.display().to_string(), package })
-}
-
-/// Makes archives of images from programs of this machine, with what a dynamic one needs to run.
-fn make_images(run: &Run, programs: &BTreeMap<String, PathBuf>) -> Result<Vec<PathBuf>, Error> {
-    let mut archives = Vec::new();
-    for (name, program, user) in PROGRAMS {
-        let path = &programs[program];
-        // A mover's pod starts its program under the name that the original's image gives it.
-        let inside = if program == "mover" { MOVER_PROGRAM.to_owned() } else { format!("/{program}") };
-        let mut files = with_libraries(&inside, path)?;
-        files.push(File::directory("/tmp", 0o1777));
-        let scratch = Scratch {
-            name: name.to_owned(),
-            files,
-            entrypoint: vec![inside],
-            user: user.to_owned(),
-            ..Scratch::default()
-        };
-        let archive = run.directory().join(format!("{program}.tar"));
-        image::from_scratch(&scratch, &archive).map_err(failed(&format!("make the image {name}")))?;
-        archives.push(archive);
-    }
-    Ok(archives)
-}
-
-/// A program of this machine for an image, with the libraries that it loads.
-fn with_libraries(inside: &str, program: &Path) -> Result<Vec<File>, Error> {
-    let mut files = vec![File::program(inside, program)];
-    let libraries = libraries(program)?.into_iter();
-    files.extend(libraries.map(|library| File::program(&library.display().to_string(), &library)));
-    Ok(files)
-}
-
-/// The libraries that a program loads; none for a static one.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>, Error> {
-    let said = Process::new("ldd")
-        .arg(program)
-        .output()
-        .map_err(|source| Error::System { what: format!("ldd {} did not run", program.display()), source })?;
-    let text = String::from_utf8_lossy(&said.stdout).into_owned();
-    let paths = text.lines().filter_map(|line| {
-        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or `/lib64/ld-linux-x86-64.so.2 (0x…)`
-        let path = line.split("=>").last()?.split_whitespace().next()?;
-        path.starts_with('/').then(|| PathBuf::from(path))
-    });
-    Ok(paths.collect())
 }
 
 async fn apply(cluster: &KindCluster, object: &Value) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +20,8 @@ use super::{
         coordinates::{Coordinates, Machine, Nas, ObjectStore},
         elsewhere::{KIT, KOPIA, MOVER, WORK},
     },
-    Error, KIT_IMAGE, ROLL_OUT, failed, with_libraries,
+    Error, KIT_IMAGE, ROLL_OUT, failed,
+    images::with_libraries,
 };
 
 /// Image of the second machine.
@@ -160,8 +162,12 @@ async fn start_machine(run: &Run, programs: &BTreeMap<String, PathBuf>) -> Resul
     Ok((machine, kopia.is_some()))
 }
 
-/// A program of this machine, found as a shell would.
+/// A program of this machine, found as a shell would; a script is none, because its interpreter would be missing.
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|found| found.is_file())
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join(program)).find(|one| one.is_file())?;
+    let mut magic = [0; 4];
+    std::fs::File::open(&found).and_then(|mut file| file.read_exact(&mut magic)).ok()?;
+    (magic == *b"\x7fELF").then_some(found)
 }
