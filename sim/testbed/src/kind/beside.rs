@@ -88,10 +88,10 @@ impl Bed {
     pub(super) fn bring_back(&self, nas: &Nas, how: How) -> Result<(), Trouble> {
         match how {
             How::Stopped => {
-                self.power(|docker| async move { power::start(&docker, &nas.container).await })?
+                self.power(|docker| async move { power::start(&docker, &nas.container).await })?;
             }
             How::Paused => {
-                self.power(|docker| async move { power::unpause(&docker, &nas.container).await })?
+                self.power(|docker| async move { power::unpause(&docker, &nas.container).await })?;
             }
             How::Cut => self.cut("-D", nas)?,
         }
