@@ -4,6 +4,7 @@
 //! Events of `events.k8s.io` are core events with other field names.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -49,6 +50,14 @@ pub(crate) fn present<'a>(resource: &Resource, stored: &'a Value) -> Cow<'a, Val
     }
     set(&mut shown, &["apiVersion"], api_version);
     Cow::Owned(shown)
+}
+
+/// As [`present`], without a copy where the stored form is the one that is asked for.
+pub(crate) fn shared(resource: &Resource, stored: &Arc<Value>) -> Arc<Value> {
+    match present(resource, stored) {
+        Cow::Borrowed(_) => Arc::clone(stored),
+        Cow::Owned(shown) => Arc::new(shown),
+    }
 }
 
 fn is_new_event(resource: &Resource) -> bool {

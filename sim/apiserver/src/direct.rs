@@ -4,6 +4,8 @@
 //! a request over HTTP (defaulting, admission, validation, tap), except the sequencer: a caller that
 //! already runs in a fixed order does not need one. Never waits; never watches.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -90,7 +92,13 @@ pub struct Direct {
 
 impl Direct {
     /// Reads one object. `namespace` is empty for objects of the cluster.
-    pub fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Value, Failure> {
+    pub fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Value>, Failure> {
         self.server.direct_get((api_version, kind, namespace, name))
     }
 
@@ -101,22 +109,22 @@ impl Direct {
         kind: &str,
         namespace: &str,
         selection: &Selection,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Arc<Value>>, Failure> {
         self.server.direct_list(api_version, kind, namespace, selection)
     }
 
     /// Creates an object.
-    pub fn create(&self, object: Value) -> Result<Value, Failure> {
+    pub fn create(&self, object: Value) -> Result<Arc<Value>, Failure> {
         self.server.direct_create(&self.caller, object)
     }
 
     /// Replaces an object; a `metadata.resourceVersion` in it must be the stored one.
-    pub fn update(&self, object: Value) -> Result<Value, Failure> {
+    pub fn update(&self, object: Value) -> Result<Arc<Value>, Failure> {
         self.server.direct_update(&self.caller, object, "")
     }
 
     /// Replaces the status of an object.
-    pub fn update_status(&self, object: Value) -> Result<Value, Failure> {
+    pub fn update_status(&self, object: Value) -> Result<Arc<Value>, Failure> {
         self.server.direct_update(&self.caller, object, "status")
     }
 
@@ -129,7 +137,7 @@ impl Direct {
         name: &str,
         subresource: &str,
         patch: Patch,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Arc<Value>, Failure> {
         self.server.direct_patch(&self.caller, (api_version, kind, namespace, name), subresource, patch)
     }
 

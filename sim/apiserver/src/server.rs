@@ -152,12 +152,12 @@ impl ApiServer {
         result
     }
 
-    pub(crate) fn direct_get(&self, at: (&str, &str, &str, &str)) -> Result<Value, Failure> {
+    pub(crate) fn direct_get(&self, at: (&str, &str, &str, &str)) -> Result<Arc<Value>, Failure> {
         let (api_version, kind, namespace, name) = at;
         let state = self.lock();
         let resource = state.resource(api_version, kind)?;
         let stored = state.get(&resource, namespace, name)?;
-        Ok(convert::present(&resource, &stored.value).into_owned())
+        Ok(convert::shared(&resource, &stored.value))
     }
 
     pub(crate) fn direct_list(
@@ -166,19 +166,19 @@ impl ApiServer {
         kind: &str,
         namespace: &str,
         selection: &Selection,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Arc<Value>>, Failure> {
         let state = self.lock();
         let resource = state.resource(api_version, kind)?;
         let selector = Selector::parse(&resource, namespace, &selection.labels, &selection.fields)?;
         let selected = state.store.shelves[resource.shelf].select(&selector);
-        Ok(selected.map(|(_, stored)| convert::present(&resource, &stored.value).into_owned()).collect())
+        Ok(selected.map(|(_, stored)| convert::shared(&resource, &stored.value)).collect())
     }
 
-    pub(crate) fn direct_create(&self, caller: &str, object: Value) -> Result<Value, Failure> {
+    pub(crate) fn direct_create(&self, caller: &str, object: Value) -> Result<Arc<Value>, Failure> {
         let (api_version, kind, namespace, _) = address(&object);
         self.with(caller, (&api_version, &kind), |state, call, resource| {
             let stored = state.create(call, resource, &namespace, object)?;
-            Ok(convert::present(resource, &stored.value).into_owned())
+            Ok(convert::shared(resource, &stored.value))
         })
     }
 
@@ -187,11 +187,11 @@ impl ApiServer {
         caller: &str,
         object: Value,
         subresource: &str,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Arc<Value>, Failure> {
         let (api_version, kind, namespace, name) = address(&object);
         self.with(caller, (&api_version, &kind), |state, call, resource| {
             let stored = state.update(call, resource, (&namespace, &name), subresource, object)?;
-            Ok(convert::present(resource, &stored.value).into_owned())
+            Ok(convert::shared(resource, &stored.value))
         })
     }
 
@@ -201,11 +201,11 @@ impl ApiServer {
         at: (&str, &str, &str, &str),
         subresource: &str,
         patch: Patch,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Arc<Value>, Failure> {
         let (api_version, kind, namespace, name) = at;
         self.with(caller, (api_version, kind), |state, call, resource| {
             let stored = state.patch(call, resource, (namespace, name), subresource, patch)?;
-            Ok(convert::present(resource, &stored.value).into_owned())
+            Ok(convert::shared(resource, &stored.value))
         })
     }
 

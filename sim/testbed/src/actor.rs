@@ -14,6 +14,7 @@ pub mod driver;
 pub mod expiry;
 pub mod job;
 pub mod kubelet;
+mod mirror;
 pub mod protection;
 pub mod provisioner;
 pub mod resource;

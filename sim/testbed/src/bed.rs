@@ -81,6 +81,8 @@ pub struct Bed {
     histories: BTreeMap<(String, String), volumes::History>,
 }
 
+/// Watch events kept of each resource in virtual time: more than one bookmark's period brings.
+const EVENTS_REMEMBERED: usize = 256;
 /// The tick at which the server answers one request of an instant after the other.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -124,6 +126,8 @@ impl Bed {
             server_options.watch_timeout_min = Duration::from_secs(24 * 3600);
             // A kube client takes a watch for dead after 295 s of silence.
             server_options.bookmark_period = Duration::from_secs(280);
+            // A watch here never lags more than a bookmark's period behind; old events only cost memory.
+            server_options.history = EVENTS_REMEMBERED;
         }
         let server = ApiServer::new(server_options);
         let cluster =
@@ -319,14 +323,16 @@ impl Bed {
         let _entered = self.runtime.enter();
         let patch = Patch::Apply { object: object.clone(), manager: "user".to_owned(), force: true };
         let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
-        self.cluster.direct().patch(version, kind, namespace(object), name(object), "", patch)
+        let applied =
+            self.cluster.direct().patch(version, kind, namespace(object), name(object), "", patch)?;
+        Ok(Arc::unwrap_or_clone(applied))
     }
 
     /// Creates one object; its namespace is created if it is missing.
     pub fn create(&mut self, object: &Value) -> Result<Value, Failure> {
         self.ensure_namespace(namespace(object));
         let _entered = self.runtime.enter();
-        self.cluster.direct().create(object.clone())
+        self.cluster.direct().create(object.clone()).map(Arc::unwrap_or_clone)
     }
 
     /// Makes sure that a namespace exists.
@@ -350,14 +356,10 @@ impl Bed {
     ) -> Result<Value, Failure> {
         let _entered = self.runtime.enter();
         let Some(known) = self.cluster.known(kind) else { return Err(Failure::not_found("", kind, name)) };
-        self.cluster.direct().patch(
-            &known.api_version(),
-            &known.kind,
-            namespace,
-            name,
-            "",
-            Patch::Merge(patch.clone()),
-        )
+        let patch = Patch::Merge(patch.clone());
+        let patched =
+            self.cluster.direct().patch(&known.api_version(), &known.kind, namespace, name, "", patch)?;
+        Ok(Arc::unwrap_or_clone(patched))
     }
 
     /// Deletes one object (background propagation); an absent one is not an error.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    actor::cluster::{is_deleting, text},
+    actor::cluster::{at, is_deleting, text},
     record::{Record, What},
 };
 
@@ -66,7 +66,7 @@ pub fn record(record: &Record, write: &Write, verbose: bool) {
     let mut fields: BTreeMap<String, Value> = pointers(&write.kind)
         .iter()
         .filter_map(|pointer| {
-            let value = write.object.pointer(pointer).filter(|value| !value.is_null())?;
+            let value = at(&write.object, pointer).filter(|value| !value.is_null())?;
             Some((pointer.trim_start_matches('/').replace('/', "."), value.clone()))
         })
         .collect();
@@ -141,20 +141,14 @@ fn cluster_event(record: &Record, write: &Write) {
 
 fn conditions(record: &Record, write: &Write) {
     let empty = Vec::new();
-    let list = |object: &Value| object.pointer("/status/conditions").and_then(Value::as_array).cloned();
-    let before = write.previous.as_deref().and_then(list).unwrap_or_default();
-    let after = write.object.pointer("/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
+    let list = |object| at(object, "/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
+    let before = write.previous.as_deref().map_or(&empty, list);
+    let after = list(&write.object);
     for condition in after {
         let class = text(condition, "/type");
-        let shown = |condition: &Value| {
-            (
-                text(condition, "/status").to_owned(),
-                text(condition, "/reason").to_owned(),
-                text(condition, "/message").to_owned(),
-            )
-        };
-        let now = shown(condition);
-        if before.iter().any(|old| text(old, "/type") == class && shown(old) == now) {
+        let shown = ["/status", "/reason", "/message"];
+        let is_same = |old: &&Value| shown.iter().all(|field| text(old, field) == text(condition, field));
+        if before.iter().filter(|old| text(old, "/type") == class).any(|old| is_same(&old)) {
             continue;
         }
         record.push(
@@ -163,9 +157,9 @@ fn conditions(record: &Record, write: &Write) {
                 namespace: write.namespace.clone(),
                 object: format!("{}/{}", write.kind, write.name),
                 class: class.to_owned(),
-                status: now.0,
-                reason: now.1,
-                message: now.2,
+                status: text(condition, "/status").to_owned(),
+                reason: text(condition, "/reason").to_owned(),
+                message: text(condition, "/message").to_owned(),
             },
         );
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::access::{self, at, copy, map_mut, number, remove, set, text};
 use crate::failure::{Cause, Failure};
@@ -157,27 +157,33 @@ fn isolate(resource: &Resource, subresource: &str, before: &Value, object: &mut 
         return;
     }
     if subresource == "status" {
-        let status = remove(object, &["status"]);
-        let metadata = remove(object, &["metadata"]).unwrap_or_default();
-        let mut kept = before.clone();
-        if resource.custom.is_none() {
-            // Built-in resources let a status write change labels and annotations.
-            let owners = at(before, &["metadata", "ownerReferences"]).cloned();
-            set(&mut kept, &["metadata"], metadata);
-            match owners {
-                Some(owners) => set(&mut kept, &["metadata", "ownerReferences"], owners),
-                None => drop(remove(&mut kept, &["metadata", "ownerReferences"])),
-            }
-        } else if let Some(managed_fields) = metadata.get("managedFields") {
-            set(&mut kept, &["metadata", "managedFields"], managed_fields.clone());
-        }
-        match status {
-            Some(status) => set(&mut kept, &["status"], status),
-            None => drop(remove(&mut kept, &["status"])),
-        }
-        *object = kept;
+        keep_all_but_status(resource, before, object);
     } else if subresource.is_empty() {
         copy(before, object, &["status"]);
+    }
+}
+
+/// Takes everything but the status (and of built-in resources some metadata) back from what is stored.
+fn keep_all_but_status(resource: &Resource, before: &Value, object: &mut Value) {
+    if resource.custom.is_none() {
+        // Built-in resources let a status write change labels and annotations.
+        copy(before, object, &["metadata", "ownerReferences"]);
+    } else {
+        let managed_fields = remove(object, &["metadata", "managedFields"]);
+        if object.get("metadata") != before.get("metadata") {
+            copy(before, object, &["metadata"]);
+        }
+        if let Some(managed_fields) = managed_fields {
+            set(object, &["metadata", "managedFields"], managed_fields);
+        }
+    }
+    let (Some(before), Some(object)) = (before.as_object(), object.as_object_mut()) else { return };
+    object.retain(|key, _| key == "status" || before.contains_key(key));
+    for (key, value) in before {
+        // Most of it is as it was: comparing is cheaper than copying.
+        if !matches!(key.as_str(), "metadata" | "status") && object.get(key) != Some(value) {
+            object.insert(key.clone(), value.clone());
+        }
     }
 }
 
@@ -192,9 +198,8 @@ fn differs_in_spec(resource: &Resource, before: &Value, after: &Value) -> bool {
     let ignored = |key: &str| {
         matches!(key, "metadata" | "apiVersion" | "kind") || (key == "status" && resource.has_status)
     };
-    let rest = |object: &Value| -> Map<String, Value> {
-        let map = object.as_object().cloned().unwrap_or_default();
-        map.into_iter().filter(|(key, _)| !ignored(key)).collect()
-    };
-    rest(before) != rest(after)
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else { return before != after };
+    // Maps are sorted, so that equal ones give equal sequences.
+    let rest_before = before.iter().filter(|(key, _)| !ignored(key));
+    rest_before.ne(after.iter().filter(|(key, _)| !ignored(key)))
 }

@@ -4,92 +4,21 @@
 //! have caches that lag, which only the subject shall have here. Writes go straight to the server. Events
 //! are counted as the real recorder does and expire after an hour (see [`super::expiry`]).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
-};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use apiserver::{ApiServer, Delete, Direct, Failure, Verb};
+use apiserver::{ApiServer, Delete, Direct, Failure};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Actor, Queue, Resource, resource};
+pub use super::mirror::Known;
+use super::{Actor, Queue, Resource, mirror::World, resource};
 use crate::{clock::Clock, record::Record, tap};
 
 /// A change of an object, as the tap reports it.
 pub type Change = apiserver::Write;
 
-type ByName = BTreeMap<String, Arc<Value>>;
-
 /// An actor with the queue of what it must look at.
 type Driven = (Arc<dyn Actor>, Arc<Queue>);
-
-/// All objects, by `plural.group`, namespace and name.
-#[derive(Default)]
-struct World {
-    objects: BTreeMap<String, BTreeMap<String, ByName>>,
-    kinds: BTreeMap<String, BTreeMap<String, Known>>,
-}
-
-/// Where the objects of a kind live, as far as one was ever seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// API group.
-    pub group: String,
-    /// Version.
-    pub version: String,
-    /// Plural name.
-    pub plural: String,
-    /// Kind.
-    pub kind: String,
-}
-
-impl Known {
-    /// `v1` or `batch/v1`.
-    pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
-    }
-}
-
-fn resource_key(group: &str, plural: &str) -> String {
-    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
-}
-
-impl World {
-    fn apply(&mut self, change: &Change) {
-        if !self.kinds.get(&change.kind).is_some_and(|groups| groups.contains_key(&change.group)) {
-            let known = Known {
-                group: change.group.clone(),
-                version: change.version.clone(),
-                plural: change.resource.clone(),
-                kind: change.kind.clone(),
-            };
-            self.kinds.entry(change.kind.clone()).or_default().insert(change.group.clone(), known);
-        }
-        let names = self
-            .objects
-            .entry(resource_key(&change.group, &change.resource))
-            .or_default()
-            .entry(change.namespace.clone())
-            .or_default();
-        if change.verb == Verb::Delete {
-            names.remove(&change.name);
-        } else {
-            names.insert(change.name.clone(), Arc::clone(&change.object));
-        }
-    }
-
-    /// Takes in an object of the core group that was there before the tap.
-    fn hold(&mut self, plural: &str, object: Value) {
-        let (namespace, name) = (namespace(&object).to_owned(), name(&object).to_owned());
-        self.objects
-            .entry(plural.to_owned())
-            .or_default()
-            .entry(namespace)
-            .or_default()
-            .insert(name, Arc::new(object));
-    }
-}
 
 pub(crate) struct Shared {
     server: ApiServer,
@@ -234,17 +163,11 @@ impl Cluster {
 
     /// Finds the resource of a kind, given as `Kind` or `Kind.group`, of which an object was seen.
     pub fn known(&self, kind: &str) -> Option<Known> {
-        let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));
-        let world = self.shared.world();
-        let groups = world.kinds.get(kind)?;
-        match group {
-            Some(group) => groups.get(group).cloned(),
-            None => groups.values().next().cloned(),
-        }
+        self.shared.world().known(kind).cloned()
     }
 
     /// Creates an object; `apiVersion` and `kind` are filled in.
-    pub fn create(&self, resource: Resource, mut object: Value) -> Result<Value, Failure> {
+    pub fn create(&self, resource: Resource, mut object: Value) -> Result<Arc<Value>, Failure> {
         object["apiVersion"] = json!(resource.api_version());
         object["kind"] = json!(resource.kind);
         self.direct.create(object)
@@ -340,12 +263,12 @@ impl Cluster {
         };
         let now = self.timestamp();
         let uid = text(about, "/metadata/uid");
-        let same = self.list(resource::EVENT, namespace).into_iter().find(|event| {
-            text(event, "/involvedObject/uid") == uid
-                && text(event, "/reason") == reason
+        let is_same = |event: &&Arc<Value>| {
+            text(event, "/reason") == reason
                 && text(event, "/message") == message
                 && text(event, "/source/component") == &*self.caller
-        });
+        };
+        let same = self.shared.world().events_about(namespace, uid).find(is_same).cloned();
         let result = if let Some(event) = same {
             self.change(resource::EVENT, namespace, text(&event, "/metadata/name"), |event| {
                 event["count"] = json!(event["count"].as_u64().unwrap_or(1) + 1);
@@ -402,16 +325,10 @@ impl View<'_> {
         self.list_dynamic(resource.group, resource.plural, namespace)
     }
     fn get_dynamic(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        self.0.world().objects.get(&resource_key(group, plural))?.get(namespace)?.get(name).cloned()
+        self.0.world().get(group, plural, namespace, name)
     }
     fn list_dynamic(&self, group: &str, plural: &str, namespace: &str) -> Vec<Arc<Value>> {
-        let world = self.0.world();
-        let Some(namespaces) = world.objects.get(&resource_key(group, plural)) else { return Vec::new() };
-        if namespace.is_empty() {
-            namespaces.values().flat_map(BTreeMap::values).cloned().collect()
-        } else {
-            namespaces.get(namespace).into_iter().flat_map(BTreeMap::values).cloned().collect()
-        }
+        self.0.world().list(group, plural, namespace)
     }
 }
 
@@ -420,9 +337,23 @@ pub fn timestamp(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// A part of an object by JSON pointer, as [`Value::pointer`] finds it. Actors ask so often that keys without
+/// escapes, which is nearly all, are looked up as they stand.
+pub fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
+    if pointer.contains('~') {
+        return object.pointer(pointer);
+    }
+    let Some(keys) = pointer.strip_prefix('/') else { return pointer.is_empty().then_some(object) };
+    keys.split('/').try_fold(object, |value, key| match value {
+        Value::Object(map) => map.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
 /// A string of an object by JSON pointer; empty if absent.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    at(object, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The name of an object.
@@ -442,12 +373,12 @@ pub fn uid(object: &Value) -> &str {
 
 /// Whether an object is being deleted.
 pub fn is_deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+    at(object, "/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
 /// The controlling owner's kind and name, if any.
 pub fn controller_of(object: &Value) -> Option<(&str, &str, &str)> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owners = at(object, "/metadata/ownerReferences")?.as_array()?;
     let owner = owners.iter().find(|owner| owner["controller"] == true)?;
     Some((text(owner, "/kind"), text(owner, "/name"), text(owner, "/uid")))
 }

@@ -57,7 +57,7 @@ impl CronJobs {
         }
     }
 
-    fn create_job(&self, cron_job: &Value, scheduled: Timestamp) -> Option<Value> {
+    fn create_job(&self, cron_job: &Value, scheduled: Timestamp) -> Option<Arc<Value>> {
         let template = &cron_job["spec"]["jobTemplate"];
         let mut metadata = json!({
             "name": format!("{}-{}", name(cron_job), scheduled.as_second() / 60),
