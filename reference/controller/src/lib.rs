@@ -38,6 +38,7 @@ pub mod reconcile;
 mod serve;
 pub mod subject;
 pub mod text;
+mod wake;
 
 pub use contract::Profile;
 pub use metrics::Metrics;
@@ -97,6 +98,9 @@ pub struct Settings {
     pub log_bytes_max: usize,
     /// How often the pod of a Job is tried again, instead of the original's numbers.
     pub job_backoff_limit: Option<i32>,
+    /// After so many seconds of silence a watch is taken for broken: a client's usual 290 if `None`. Zero never
+    /// does, which is right only where a connection cannot be lost unnoticed.
+    pub watch_timeout: Option<u32>,
 }
 
 impl Settings {
@@ -113,6 +117,7 @@ impl Settings {
             maintenance_event_source: "volsync-maintenance-controller".into(),
             log_bytes_max: contract::pod::LOG_TAIL_BYTES,
             job_backoff_limit: None,
+            watch_timeout: None,
         }
     }
 }
@@ -139,6 +144,7 @@ pub async fn run(client: kube::Client, settings: Settings) {
         metrics: settings.metrics.clone(),
         backoff: settings.backoff,
         failures: Mutex::default(),
+        watch: kube::runtime::watcher::Config { timeout: settings.watch_timeout, ..Default::default() },
     });
     serve::all(context).await;
 }

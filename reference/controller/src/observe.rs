@@ -1,12 +1,14 @@
 //! Looks at the cluster for a replication object: everything its plan needs, and nothing it does not.
 //!
 //! Reads through the API, never through a cache, so that a plan does not act on the past. What is read
-//! depends on the state: an idle object costs one read, a running Job two.
+//! depends on the state: an idle object costs one read, a running Job two; as long as the data volume is on
+//! its way, nothing is read but what it is made from.
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::crd::CopyMethod;
 use api::names as keys;
 use api::{ReplicationSource, VolumeSnapshot};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
@@ -24,12 +26,17 @@ use crate::plan::{finish, known, prerequisite, run, volume};
 use crate::subject::{Method, Role, Subject};
 
 /// Reads what a plan needs.
-pub async fn observe(client: &Client, subject: Subject, setting: Setting) -> Result<Observed, kube::Error> {
+pub async fn observe(
+    client: &Client,
+    subject: Subject,
+    setting: Setting,
+    now: Timestamp,
+) -> Result<Observed, kube::Error> {
     let mut observed = Observed::bare(subject, setting);
     if observed.subject.method(observed.setting.profile) != Method::Kopia {
         return Ok(observed);
     }
-    let look = Look { client, namespace: observed.subject.namespace().to_owned() };
+    let look = Look { client, namespace: observed.subject.namespace().to_owned(), now };
     match machine::state(&observed.subject.sync()) {
         State::Initial => {}
         State::Synchronizing => look.running(&mut observed).await?,
@@ -41,6 +48,7 @@ pub async fn observe(client: &Client, subject: Subject, setting: Setting) -> Res
 struct Look<'a> {
     client: &'a Client,
     namespace: String,
+    now: Timestamp,
 }
 
 impl Look<'_> {
@@ -132,11 +140,18 @@ impl Look<'_> {
     async fn prepare(&self, observed: &mut Observed) -> Result<(), kube::Error> {
         let subject = observed.subject.clone();
         observed.is_prepared = true;
+        self.volumes(observed, &subject).await?;
+        // Without its data volume a plan ends; it is asked again when that changes.
+        if volume::of_subject(observed, self.now, &mut Vec::new()).is_err() {
+            return Ok(());
+        }
+        if observed.job.is_none() && !observed.is_original() {
+            observed.pods = self.pods(&names::job(subject.role(), subject.name())).await?;
+        }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let annotations = namespaces.get(&self.namespace).await?.metadata.annotations.unwrap_or_default();
         observed.is_privileged =
             annotations.get(keys::PRIVILEGED_MOVERS).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        self.volumes(observed, &subject).await?;
         let account = subject.mover().mover_service_account.filter(|name| !name.is_empty());
         let own = names::account(subject.role(), subject.name());
         observed.account = self.api::<ServiceAccount>().get_opt(account.as_deref().unwrap_or(&own)).await?;
@@ -295,15 +310,12 @@ impl Look<'_> {
     }
 }
 
-/// Pods tell how a Job ended, how its attempts failed, and whether an earlier one still works.
+/// Pods of a Job tell how it ended and how its attempts failed.
 fn wants_pods(observed: &Observed, is_settled: bool) -> bool {
-    match &observed.job {
-        None => !observed.is_original(),
-        Some(job) => {
-            let has_failed = job.status.as_ref().and_then(|status| status.failed).unwrap_or_default() > 0;
-            is_settled || (has_failed && !observed.is_original())
-        }
-    }
+    observed.job.as_ref().is_some_and(|job| {
+        let has_failed = job.status.as_ref().and_then(|status| status.failed).unwrap_or_default() > 0;
+        is_settled || (has_failed && !observed.is_original())
+    })
 }
 
 /// A Job made for the present generation, or settled, needs no second look at what it was made from.

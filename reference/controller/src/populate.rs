@@ -17,7 +17,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::{Api, PostParams};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
@@ -309,7 +308,7 @@ pub async fn register(client: &Client) {
 /// Builds the Controller over claims.
 pub fn controller(context: &Arc<Context>) -> Controller<PersistentVolumeClaim> {
     let client = context.client.clone();
-    let any = watcher::Config::default;
+    let any = || context.watch.clone();
     let claims = Controller::new(Api::<PersistentVolumeClaim>::all(client.clone()), any());
     let (by_destination, by_class) = (claims.store(), claims.store());
     let sorted = |mut woken: Vec<ObjectRef<PersistentVolumeClaim>>| {
@@ -317,7 +316,6 @@ pub fn controller(context: &Arc<Context>) -> Controller<PersistentVolumeClaim> {
         woken
     };
     claims
-        .owns(Api::<PersistentVolumeClaim>::all(client.clone()), any())
         .watches(Api::<ReplicationDestination>::all(client.clone()), any(), move |destination| {
             let waiting = by_destination.state().into_iter().filter(|claim| {
                 claim.namespace() == destination.namespace() && wanted(claim) == Some(destination.name_any())

@@ -45,6 +45,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// Failures in a row by object.
     pub failures: Mutex<BTreeMap<String, u32>>,
+    /// How everything is watched.
+    pub watch: kube::runtime::watcher::Config,
 }
 
 impl Context {
@@ -143,8 +145,9 @@ async fn round(
             destination.status.as_ref().and_then(|status| serde_json::to_value(status).ok())
         }
     };
-    let observed =
-        Box::pin(observe(&context.client, subject, context.setting.clone())).await.map_err(Error::Cluster)?;
+    let observed = Box::pin(observe(&context.client, subject, context.setting.clone(), now))
+        .await
+        .map_err(Error::Cluster)?;
     let subject = &observed.subject;
     let measured = About {
         name: subject.name().into(),

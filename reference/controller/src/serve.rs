@@ -2,24 +2,22 @@
 //!
 //! No concurrency limit, and a back-off for broken watches without jitter: the order of requests depends on
 //! the cluster alone. Dropping a controller's stream stops its spawned reconciles.
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::names as keys;
-use api::{KopiaMaintenance, ReplicationDestination, ReplicationSource, VolumeSnapshot};
-use futures::StreamExt;
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
-use kube::core::PartialObjectMeta;
+use api::{KopiaMaintenance, ReplicationDestination, ReplicationSource};
+use futures::{Stream, StreamExt};
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::{Store, Writer};
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use crate::execute::Error;
 use crate::reconcile::{self, Context};
-use crate::{maintain, populate};
+use crate::{maintain, populate, wake};
 
 /// The pause after a broken watch: doubling from 800 ms to 30 s, reset by success.
 struct Steady(Duration);
@@ -58,43 +56,33 @@ fn retry<K: Resource<DynamicType = ()>>(object: &Arc<K>, error: &Error, context:
     Action::requeue(pause)
 }
 
+/// The objects of a kind: a store of them, and those whose change wakes their reconciler.
+fn own<K>(context: &Context) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>)
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+{
+    let writer = Writer::<K>::default();
+    let known = writer.as_reader();
+    let events = watcher::watcher(Api::<K>::all(context.client.clone()), context.watch.clone());
+    (known, wake::but_for_status(reflector(writer, events)).applied_objects())
+}
+
 /// Runs everything until dropped.
 pub async fn all(context: Arc<Context>) {
     let client = context.client.clone();
     populate::register(&client).await;
-    let any = watcher::Config::default;
-    let sources = Controller::new(Api::<ReplicationSource>::all(client.clone()), any())
-        .trigger_backoff(Steady(Steady::FIRST));
-    let source_store = sources.store();
-    let sources = sources
-        .owns(Api::<Job>::all(client.clone()), any())
-        .owns(Api::<PersistentVolumeClaim>::all(client.clone()), any())
-        .owns(Api::<VolumeSnapshot>::all(client.clone()), any())
-        .owns(Api::<ServiceAccount>::all(client.clone()), any())
-        .watches(Api::<PartialObjectMeta<PersistentVolumeClaim>>::all(client.clone()), any(), move |claim| {
-            // A claim with a copy trigger wakes the sources that back it up.
-            let is_triggered = claim.annotations().contains_key(keys::USE_COPY_TRIGGER);
-            let mut woken: Vec<_> = source_store
-                .state()
-                .into_iter()
-                .filter(|source| {
-                    is_triggered
-                        && source.namespace() == claim.namespace()
-                        && source.spec.source_pvc.as_deref() == Some(claim.name_any().as_str())
-                })
-                .map(|source| ObjectRef::from_obj(&*source))
-                .collect();
-            woken.sort_by(|a, b| a.name.cmp(&b.name));
-            woken
-        })
+    let backoff = || Steady(Steady::FIRST);
+    let (known, sources) = own::<ReplicationSource>(&context);
+    let (ringing, woken) = wake::by_children(&context, known.clone(), backoff);
+    let sources = Controller::for_stream(sources, known)
+        .trigger_backoff(backoff())
+        .reconcile_on(woken.sources)
         .run(reconcile::source, |object, error, context| retry(&object, error, &context), context.clone())
         .for_each(|_| std::future::ready(()));
-    let destinations = Controller::new(Api::<ReplicationDestination>::all(client.clone()), any())
-        .trigger_backoff(Steady(Steady::FIRST))
-        .owns(Api::<Job>::all(client.clone()), any())
-        .owns(Api::<PersistentVolumeClaim>::all(client.clone()), any())
-        .owns(Api::<VolumeSnapshot>::all(client.clone()), any())
-        .owns(Api::<ServiceAccount>::all(client.clone()), any())
+    let (known, destinations) = own::<ReplicationDestination>(&context);
+    let destinations = Controller::for_stream(destinations, known)
+        .trigger_backoff(backoff())
+        .reconcile_on(woken.destinations)
         .run(
             reconcile::destination,
             |object, error, context| retry(&object, error, &context),
@@ -102,29 +90,21 @@ pub async fn all(context: Arc<Context>) {
         )
         .for_each(|_| std::future::ready(()));
     let claims = populate::controller(&context)
-        .trigger_backoff(Steady(Steady::FIRST))
+        .trigger_backoff(backoff())
+        .reconcile_on(woken.claims)
         .run(populate::reconcile, |object, error, context| retry(&object, error, &context), context.clone())
         .for_each(|_| std::future::ready(()));
-    let maintenances = Controller::new(Api::<KopiaMaintenance>::all(client.clone()), any())
-        .trigger_backoff(Steady(Steady::FIRST))
-        .owns(Api::<CronJob>::all(client.clone()), any())
-        .owns(Api::<Job>::all(client.clone()), any())
-        .watches(
-            Api::<PartialObjectMeta<Job>>::all(client.clone()),
-            any().labels(&format!("{}=true", keys::KOPIA_MAINTENANCE)),
-            |job| {
-                // Jobs of a CronJob belong to it, not to the KopiaMaintenance.
-                let name = job.labels().get(keys::MAINTENANCE_NAME).cloned();
-                name.map(|name| ObjectRef::new(&name).within(&job.namespace().unwrap_or_default()))
-            },
-        )
+    let maintenances = Controller::new(Api::<KopiaMaintenance>::all(client.clone()), context.watch.clone())
+        .trigger_backoff(backoff())
+        .reconcile_on(woken.maintenances)
         .run(maintain::reconcile, |object, error, context| retry(&object, error, &context), context.clone())
         .for_each(|_| std::future::ready(()));
     // Polled in this order at every wake-up: no chance decides who goes first.
-    futures::pin_mut!(sources, destinations, claims, maintenances);
+    futures::pin_mut!(ringing, sources, destinations, claims, maintenances);
     std::future::poll_fn(|wake| {
         use std::future::Future;
         let done = [
+            ringing.as_mut().poll(wake).is_ready(),
             sources.as_mut().poll(wake).is_ready(),
             destinations.as_mut().poll(wake).is_ready(),
             claims.as_mut().poll(wake).is_ready(),

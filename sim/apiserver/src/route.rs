@@ -241,11 +241,12 @@ impl ApiServer {
             text => Some(text == "true"),
         };
         check_watch_options(query, sends_initial)?;
-        let seconds = query.number("timeoutSeconds")?.unwrap_or(1800);
-        let terms = Terms {
-            lifetime: Duration::from_secs(seconds).max(options.watch_timeout_min),
-            bookmarks: wants_bookmarks.then_some(options.bookmark_period),
-        };
+        let seconds = query.number("timeoutSeconds")?;
+        let lifetime = Duration::from_secs(seconds.filter(|seconds| *seconds > 0).unwrap_or(1800));
+        let lifetime = lifetime.max(options.watch_timeout_min);
+        // Who sets no limit trusts a silent watch: the bookmark at its end is enough.
+        let period = if seconds == Some(0) { lifetime } else { options.bookmark_period };
+        let terms = Terms { lifetime, bookmarks: wants_bookmarks.then_some(period) };
         let requested = query.number("resourceVersion")?;
         let mut state = self.lock();
         let current = state.store.version;

@@ -115,6 +115,8 @@ pub fn reference(profile: controller::Profile) -> StartController {
         };
         let settings = controller::Settings {
             metrics: around.metrics,
+            // In this process no connection is lost unnoticed.
+            watch_timeout: Some(0),
             ..controller::Settings::new(profile, around.clock.as_function(), MOVER_IMAGE)
         };
         let Some(election) = around.election else { return Box::pin(controller::run(client, settings)) };
