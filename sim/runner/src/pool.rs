@@ -24,6 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{drive::On, input::Found, outcome::Outcome, timeline::Timeline};
 
+/// Scenarios with this tag take a minute or more.
+pub const LONG: &str = "long";
+
 /// What a child is told on its standard input.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
@@ -56,7 +59,8 @@ pub struct Pool {
     pub program: PathBuf,
     /// How many at once.
     pub jobs: usize,
-    /// After so much real time a child is given up.
+    /// After so much real time a child is given up; one that plays a scenario tagged [`LONG`] after four times
+    /// as much, because a year beside other runs may well take minutes.
     pub limit: Duration,
     /// Where records go.
     pub records: PathBuf,
@@ -140,6 +144,7 @@ impl Pool {
         order: &Order,
         waits: &(dyn Fn(String) + Sync),
     ) -> Result<Outcome, (Verdict, String)> {
+        let limit = if order.scenario.tags.contains(LONG) { self.limit * 4 } else { self.limit };
         let order = serde_json::to_vec(order).expect("an order is plain data");
         let mut child = Command::new(&self.program)
             .arg("play")
@@ -162,7 +167,7 @@ impl Pool {
                 }
                 words
             });
-            let ended = self.wait(&mut child);
+            let ended = wait(&mut child, limit);
             let answer = answer.join().unwrap_or_default();
             let words = words.join().unwrap_or_default();
             let status = ended.map_err(|reason| (Verdict::Broken, reason))?;
@@ -177,30 +182,30 @@ impl Pool {
             })
         })
     }
+}
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a child has a real limit; the operating system has no wait with a deadline"
-    )]
-    fn wait(&self, child: &mut Child) -> Result<std::process::ExitStatus, String> {
-        let begins = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) if begins.elapsed() < self.limit => thread::sleep(pause),
-                Ok(None) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(format!(
-                        "the child process did not end within {} s of real time",
-                        self.limit.as_secs()
-                    ));
-                }
-                Err(error) => return Err(format!("the child process was lost: {error}")),
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a child has a real limit; the operating system has no wait with a deadline"
+)]
+fn wait(child: &mut Child, limit: Duration) -> Result<std::process::ExitStatus, String> {
+    let begins = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if begins.elapsed() < limit => thread::sleep(pause),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!(
+                    "the child process did not end within {} s of real time",
+                    limit.as_secs()
+                ));
             }
-            pause = (pause * 2).min(Duration::from_millis(20));
+            Err(error) => return Err(format!("the child process was lost: {error}")),
         }
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 

@@ -18,12 +18,9 @@ use crate::{
     drive::{FIXED_NAMESPACE, On, VIRTUAL_TIME},
     input::{self, Found},
     outcome::Outcome,
-    pool::{self, Pool, Progress},
+    pool::{self, LONG, Pool, Progress},
     report::{Format, Summary, html, json, junit, markdown, terminal},
 };
-
-/// Scenarios with this tag take a minute or more; they are played when a path or a filter asks for them.
-const LONG: &str = "long";
 
 /// Arguments of `firedrill run`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +46,7 @@ pub struct Args {
     /// Where the record and the HTML report go.
     #[arg(long, value_name = "DIR", default_value = "target/firedrill/run")]
     pub out: PathBuf,
-    /// After so many seconds of real time a scenario is given up as broken.
+    /// After so many seconds of real time a scenario is given up as broken; one tagged `long` after four times as many.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub limit: u64,
     /// Where scenarios are played.
