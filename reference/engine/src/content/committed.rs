@@ -103,35 +103,37 @@ impl View {
         states: impl Fn(&Index, &mut Vec<State>, usize) -> Result<(), Malformed>,
         is_wanted: impl Fn(i64, bool) -> bool,
     ) -> Result<Vec<Entry>, Error> {
-        let corrupt = |n: usize, error: Malformed| Error::CorruptIndex {
-            blob: self.indexes[n].0.clone(),
-            detail: error.to_string(),
-        };
         let mut all: Vec<State> = Vec::with_capacity(8 * self.indexes.len());
         for (n, (_, index)) in self.indexes.iter().enumerate() {
-            states(index, &mut all, n).map_err(|error| corrupt(n, error))?;
+            states(index, &mut all, n).map_err(|error| self.corrupt(n, &error))?;
         }
         // The winner of each content comes last among its states: newest, and live if equally new.
         all.sort(); // merges the sorted runs that the indexes are
         let mut winners = Vec::new();
         for same in all.chunk_by(|(one, ..), (other, ..)| one == other) {
-            let Some((id, time, is_live, _)) = same.last() else { continue };
-            if !is_wanted(*time, *is_live) {
-                continue;
+            if same.last().is_some_and(|(_, time, is_live, _)| is_wanted(*time, *is_live)) {
+                winners.extend(self.winner(same)?);
             }
-            let mut winner: Option<Entry> = None;
-            let equals = |state: &&State| state.1 == *time && state.2 == *is_live;
-            for (.., n) in same.iter().rev().take_while(equals) {
-                let found = self.indexes[*n].1.find(id).map_err(|error| corrupt(*n, error))?;
-                if let Some(found) = found
-                    && winner.as_ref().is_none_or(|winner| found.beats(winner))
-                {
-                    winner = Some(found);
-                }
-            }
-            winners.extend(winner);
         }
         Ok(winners)
+    }
+    /// The entry that wins among the sorted states of one content.
+    fn winner(&self, same: &[State]) -> Result<Option<Entry>, Error> {
+        let Some((id, time, is_live, _)) = same.last() else { return Ok(None) };
+        let mut winner: Option<Entry> = None;
+        let equals = |state: &&State| state.1 == *time && state.2 == *is_live;
+        for (.., n) in same.iter().rev().take_while(equals) {
+            let found = self.indexes[*n].1.find(id).map_err(|error| self.corrupt(*n, &error))?;
+            if let Some(found) = found
+                && winner.as_ref().is_none_or(|winner| found.beats(winner))
+            {
+                winner = Some(found);
+            }
+        }
+        Ok(winner)
+    }
+    fn corrupt(&self, n: usize, error: &Malformed) -> Error {
+        Error::CorruptIndex { blob: self.indexes[n].0.clone(), detail: error.to_string() }
     }
     /// The winners among the entries of some index blobs, hidden ones included.
     pub fn merge_blobs(&self, blobs: &[Metadata]) -> Result<BTreeMap<Id, Entry>, Error> {
@@ -167,13 +169,101 @@ impl View {
         let all = Arc::new(self.merged()?);
         Ok(self.all.get_or_init(|| all).clone())
     }
+    /// What indexes say about manifests, sorted.
+    fn manifest_states(&self, indexes: impl Iterator<Item = usize>) -> Result<Vec<State>, Error> {
+        let mut all: Vec<State> = Vec::new();
+        for n in indexes {
+            let states = self.indexes[n].1.manifest_states().map_err(|error| self.corrupt(n, &error))?;
+            all.extend(states.iter().map(|(id, time, is_live)| (*id, *time, *is_live, n)));
+        }
+        all.sort(); // merges the sorted runs that the indexes are
+        Ok(all)
+    }
     /// The live manifest contents, in order.
+    ///
+    /// Compacted indexes keep every manifest that ever was, and stay for days; what they say together is
+    /// worked out once.
     pub fn live_manifests(&self) -> Result<Vec<Entry>, Error> {
-        let states = |index: &Index, all: &mut Vec<State>, n: usize| {
-            all.extend(index.manifest_states()?.iter().map(|(id, time, is_live)| (*id, *time, *is_live, n)));
-            Ok(())
+        let is_compacted = |n: &usize| {
+            let name = self.indexes[*n].0.as_str();
+            name.starts_with("xs") || name.starts_with("xr")
         };
-        self.winners(states, |_, is_live| is_live)
+        let (compacted, fresh): (Vec<usize>, Vec<usize>) = (0..self.indexes.len()).partition(is_compacted);
+        let settled = Settled::of(self, &compacted)?;
+        let mut live = settled.live.clone();
+        for same in self.manifest_states(fresh.into_iter())?.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let Some((id, time, is_live, _)) = same.last() else { continue };
+            let before = settled.state_of(id);
+            if before > Some((*time, *is_live)) {
+                continue;
+            }
+            let found = if *is_live { self.winner(same)? } else { None };
+            let known = live.get(id).filter(|_| before == Some((*time, *is_live)));
+            if let (Some(known), Some(found)) = (known, &found)
+                && !found.beats(known)
+            {
+                continue;
+            }
+            match found {
+                Some(found) => drop(live.insert(*id, found)),
+                None => drop(live.remove(id)),
+            }
+        }
+        Ok(live.into_values().collect())
+    }
+}
+
+/// What some compacted indexes say together about manifests.
+#[derive(Debug)]
+struct Settled {
+    indexes: Vec<Arc<Index>>,
+    /// The newest state of each content, sorted: its time, and whether it is live.
+    states: Vec<(Id, i64, bool)>,
+    live: BTreeMap<Id, Entry>,
+}
+
+/// What was worked out last; a process opens few repositories in turn.
+static SETTLED: Mutex<Vec<Arc<Settled>>> = Mutex::new(Vec::new());
+/// So many are remembered.
+const SETTLED_MAX: usize = 16;
+
+impl Settled {
+    /// What these indexes of a view say; known already if they are the very same.
+    fn of(view: &View, numbers: &[usize]) -> Result<Arc<Self>, Error> {
+        let indexes = || numbers.iter().map(|n| &view.indexes[*n].1);
+        let is_same = |known: &Arc<Self>| {
+            known.indexes.len() == numbers.len()
+                && known.indexes.iter().zip(indexes()).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        let known = SETTLED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find(|known| is_same(known))
+            .cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let mut settled =
+            Self { indexes: indexes().cloned().collect(), states: Vec::new(), live: BTreeMap::new() };
+        for same in
+            view.manifest_states(numbers.iter().copied())?.chunk_by(|(one, ..), (other, ..)| one == other)
+        {
+            let Some((id, time, is_live, _)) = same.last() else { continue };
+            settled.states.push((*id, *time, *is_live));
+            if *is_live && let Some(winner) = view.winner(same)? {
+                settled.live.insert(*id, winner);
+            }
+        }
+        let settled = Arc::new(settled);
+        let mut all = SETTLED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(0, settled.clone());
+        all.truncate(SETTLED_MAX);
+        Ok(settled)
+    }
+    fn state_of(&self, id: &Id) -> Option<(i64, bool)> {
+        let at = self.states.binary_search_by(|(known, ..)| known.cmp(id)).ok()?;
+        Some((self.states[at].1, self.states[at].2))
     }
 }
 
@@ -326,5 +416,56 @@ impl Contents {
             return Err(Error::CorruptContent { content: entry.id, pack: entry.pack.clone(), detail });
         }
         Ok(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::content::index::build;
+
+    /// Few contents, times and packs, so that they collide.
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        let one =
+            (0..4_u8, 0..4_i64, any::<bool>(), 0..2_u8).prop_map(|(hash, time, is_deleted, pack)| Entry {
+                id: Id::new(Some(b'm'), &[hash; 16]),
+                timestamp: 1_700_000_000 + time,
+                pack: blob::Id::new(format!("q{pack}")),
+                offset: 32,
+                packed_length: 39,
+                original_length: 11,
+                is_deleted,
+                format_version: 3,
+                compression: 0,
+                encryption_key: 0,
+            });
+        prop::collection::btree_map(0..4_u8, one, 0..4).prop_map(|entries| {
+            let by_id: BTreeMap<Id, Entry> = entries.into_values().map(|entry| (entry.id, entry)).collect();
+            by_id.into_values().collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn live_manifests_are_the_live_winners_whatever_is_compacted(
+            fresh in prop::collection::vec(entries(), 0..4),
+            compacted in prop::collection::vec(entries(), 0..4),
+        ) {
+            let named = |head: &'static str, all: Vec<Vec<Entry>>| {
+                all.into_iter().enumerate().map(move |(n, entries)| {
+                    let index = Index::parse(build(&entries).into()).unwrap();
+                    (blob::Id::new(format!("{head}{n}_x")), Arc::new(index))
+                })
+            };
+            let indexes = named("xn", fresh).chain(named("xs", compacted)).collect();
+            let view = View { indexes, ..View::default() };
+            let winners = view.merged().unwrap();
+            let expected: Vec<Entry> = winners.into_values().filter(|entry| !entry.is_deleted).collect();
+            // Twice: the second answer comes from what is remembered.
+            prop_assert_eq!(&view.live_manifests().unwrap(), &expected);
+            prop_assert_eq!(&view.live_manifests().unwrap(), &expected);
+        }
     }
 }

@@ -32,20 +32,27 @@ fn epoch_of(name: &str) -> Option<u64> {
     name.get(2..)?.split('_').next()?.parse().ok()
 }
 
+/// The set that a blob belongs to and how many blobs it has; `None` where a name tells neither.
+fn set_of(name: &str) -> Option<(&str, Option<usize>)> {
+    let mut parts = name.split('-').skip(1);
+    let (set, count) = (parts.next()?, parts.next()?);
+    let is_set = parts.next().is_none() && set.starts_with('s') && count.starts_with('c');
+    is_set.then(|| (set, count[1..].parse().ok()))
+}
+
 /// The first complete set among blobs that may belong to several: all share `s…` and there are `c<count>` of them.
-fn complete_set(blobs: &[Metadata]) -> Option<Vec<Metadata>> {
+fn complete_set(blobs: Vec<Metadata>) -> Option<Vec<Metadata>> {
+    // A year has hundreds of compacted epochs of one blob each.
+    if let [blob] = &blobs[..] {
+        return set_of(&blob.id).is_none_or(|(_, count)| count == Some(1)).then_some(blobs);
+    }
     let mut sets: BTreeMap<&str, Vec<&Metadata>> = BTreeMap::new();
-    for blob in blobs {
-        let parts: Vec<&str> = blob.id.split('-').collect();
-        match parts[..] {
-            [_, set, count] if set.starts_with('s') && count.starts_with('c') => {
-                let members = sets.entry(set).or_default();
-                members.push(blob);
-                if count[1..].parse() == Ok(members.len()) {
-                    return Some(members.iter().map(|member| (*member).clone()).collect());
-                }
-            }
-            _ => return Some(vec![blob.clone()]),
+    for blob in &blobs {
+        let Some((set, count)) = set_of(&blob.id) else { return Some(vec![blob.clone()]) };
+        let members = sets.entry(set).or_default();
+        members.push(blob);
+        if count == Some(members.len()) {
+            return Some(members.iter().map(|member| (*member).clone()).collect());
         }
     }
     None
@@ -97,9 +104,9 @@ impl Epochs {
         epochs.current = epochs.markers.last_key_value().map_or(0, |(epoch, _)| *epoch);
         epochs.watermark = epochs.watermarks.last_key_value().map(|(seconds, _)| *seconds);
         epochs.compacted =
-            compacted.into_iter().filter_map(|(epoch, blobs)| Some((epoch, complete_set(&blobs)?))).collect();
+            compacted.into_iter().filter_map(|(epoch, blobs)| Some((epoch, complete_set(blobs)?))).collect();
         let ranges =
-            ranges.into_iter().filter_map(|(range, blobs)| Some((range, complete_set(&blobs)?))).collect();
+            ranges.into_iter().filter_map(|(range, blobs)| Some((range, complete_set(blobs)?))).collect();
         epochs.chain = chain(&ranges);
         epochs
     }
