@@ -55,7 +55,7 @@ pub fn by_children<B>(
     backoff: impl Fn() -> B,
 ) -> (impl Future<Output = ()>, Woken)
 where
-    B: Backoff + Send + 'static,
+    B: Backoff + 'static,
 {
     let (sources, woken_sources) = unbounded();
     let (destinations, woken_destinations) = unbounded();
@@ -84,7 +84,7 @@ where
 fn children<K>(
     context: &Context,
     kind: &'static str,
-    backoff: impl Backoff + Send + 'static,
+    backoff: impl Backoff + 'static,
 ) -> BoxStream<'static, Changed>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
@@ -243,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_status_alone_wakes_nobody() {
-        let events = [
+        let events = vec![
             Event::Init,
             Event::InitApply(source(1, "a")),
             Event::InitDone,
@@ -255,8 +255,8 @@ mod tests {
             Event::Init,
             Event::InitApply(source(2, "b")),
         ];
-        let kept = but_for_status(stream::iter(events.map(Ok)));
-        let kept: Vec<_> = kept.collect().await;
+        let kept = but_for_status(stream::iter(events.into_iter().map(Ok)));
+        let kept: Vec<_> = Box::pin(kept.collect()).await;
         let told: Vec<_> = kept
             .into_iter()
             .map(|event| match event.expect("no watch broke") {
