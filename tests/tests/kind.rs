@@ -27,7 +27,7 @@ const PERCENT: u8 = 99;
 /// Scenarios that are played side by side: most of their time is waiting.
 const JOBS: &str = "3";
 /// How runs are ended before their time: as by Ctrl-C, and as by the kernel.
-const ENDS: [&str; 4] = ["INT", "KILL", "KILL", "INT"];
+const ENDS: [&str; 2] = ["INT", "KILL"];
 /// The longest that such a run is left alone, in seconds: by then scenarios are being played.
 const PATIENCE: u64 = 60;
 
