@@ -46,7 +46,15 @@ pub fn as_served(manifests: &str, version: &str) -> AsServed {
                 return document;
             }
             rewritten.push(format!("{kind}: {old} -> {version}"));
-            document.replacen(&format!("apiVersion: {written}"), &format!("apiVersion: {GROUP}/{version}"), 1)
+            // The line, not the words: a comment above it may say the same.
+            let line = format!("apiVersion: {written}");
+            let lines = document.split_inclusive('\n');
+            lines
+                .map(|one| match one.strip_prefix(&line) {
+                    Some(end) => format!("apiVersion: {GROUP}/{version}{end}"),
+                    None => one.to_owned(),
+                })
+                .collect()
         })
         .collect();
     AsServed { text: documents.concat(), rewritten }
