@@ -156,12 +156,7 @@ fn fuse() -> Finding {
             output("fusermount3", &["--version"], &[]).or_else(|_| output("fusermount", &["--version"], &[]))
         }
     };
-    finding(
-        "FUSE",
-        tried,
-        "fault volumes beside a real cluster (the kit, later)",
-        "load the fuse module and install fuse3",
-    )
+    finding("FUSE", tried, "fault volumes beside a real cluster", "load the fuse module and install fuse3")
 }
 
 fn kubectl() -> Finding {

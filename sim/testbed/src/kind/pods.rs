@@ -88,7 +88,10 @@ impl Bed {
             return Err(Trouble::Unsupported("the nodes are no containers of ours".to_owned()));
         }
         let before = self.node_leases();
-        let dead = self.workload_containers().unwrap_or_default();
+        // Known before the power goes: of containers that nobody knew, none could be told to be new.
+        let dead = self.wait_for("the drivers and the controller to be ready", REBOOT, |bed| {
+            bed.workload_containers()
+        })?;
         self.record.note("the nodes lose power for a moment");
         for node in self.at.nodes.clone() {
             self.power(|docker| async move {
