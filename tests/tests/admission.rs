@@ -26,7 +26,8 @@ const GENERATED: &str = "anything-";
 const REFUSES_GENERATED: [&str; 3] =
     ["Subbeh__home-ops maintenance", "adampetrovic__home-ops maintenance", "axeII__home-ops maintenance"];
 /// Jobs of an operator.
-const JOBS: [&str; 3] = ["volsync-src-app", "volsync-dst-app", "kopia-maint-daily-0123456789abcdef"];
+const MOVERS: [&str; 4] =
+    ["volsync-src-app", "volsync-dst-app", "kopia-maint-daily-0123456789abcdef", "volsync-rsync-app"];
 
 /// What a policy does to a Job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,24 +151,28 @@ async fn policies_of_the_corpus_do_what_they_say_on_a_real_api_server() {
         }
         // The server plays a policy a moment after it has taken it: until then no Job is touched.
         let begun = wait("a policy to take effect", EFFECT, || async {
-            for name in JOBS {
-                if !effects(&cluster, &job(name)).await.is_empty() {
-                    return Ok(Look::Reached(()));
-                }
+            // A file may hold several policies, and each takes effect by itself.
+            let mut seen = BTreeSet::new();
+            for name in MOVERS {
+                seen.extend(effects(&cluster, &job(name)).await);
             }
-            Ok(Look::NotYet("no Job is touched".to_owned()))
+            let jitter = Effect::InitContainer("jitter".to_owned());
+            let has_all = (!text.contains("nfs: Object.spec") || seen.contains(&Effect::Nfs))
+                && (!text.contains("\"jitter\"") || seen.contains(&jitter));
+            let begun = !seen.is_empty() && has_all;
+            Ok(if begun { Look::Reached(()) } else { Look::NotYet(format!("seen so far: {seen:?}")) })
         });
         if let Err(error) = begun.await {
             surprises.push(format!("{place}: {}", chain(&error)));
         }
         let mut all = BTreeSet::new();
-        for name in JOBS.into_iter().chain(["volsync-rsync-app", "unrelated", GENERATED]) {
+        for name in MOVERS.into_iter().chain(["unrelated", GENERATED]) {
             let seen = effects(&cluster, &job(name)).await;
             let told: Vec<_> = seen.iter().map(ToString::to_string).collect();
             println!("  {name}: {}", if told.is_empty() { "untouched".to_owned() } else { told.join(", ") });
             all.extend(seen.iter().cloned().map(|effect| (name, effect)));
         }
-        let has = |wanted: &Effect| JOBS.iter().any(|name| all.contains(&(*name, wanted.clone())));
+        let has = |wanted: &Effect| MOVERS.iter().any(|name| all.contains(&(*name, wanted.clone())));
         if text.contains("nfs: Object.spec") && !has(&Effect::Nfs) {
             surprises.push(format!("{place}: it speaks of an NFS volume and no mover gets one"));
         }
@@ -185,7 +190,10 @@ async fn policies_of_the_corpus_do_what_they_say_on_a_real_api_server() {
             .await
             .unwrap();
         let gone = wait("a policy to lose its effect", EFFECT, || async {
-            let seen = effects(&cluster, &job(JOBS[0])).await;
+            let mut seen = BTreeSet::new();
+            for name in MOVERS {
+                seen.extend(effects(&cluster, &job(name)).await);
+            }
             Ok(if seen.is_empty() { Look::Reached(()) } else { Look::NotYet(format!("{seen:?}")) })
         });
         gone.await.unwrap_or_else(|error| panic!("{}", chain(&error)));

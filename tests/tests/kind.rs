@@ -103,6 +103,7 @@ fn a_run_that_is_ended_at_any_moment_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let programs = programs();
     let before = engine();
+    sees_what_is_left(&before);
     for (nth, signal) in ENDS.iter().enumerate() {
         let chance = (seed + nth as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let after = Duration::from_millis(500 + chance % (PATIENCE * 1_000));
@@ -130,6 +131,26 @@ fn a_run_that_is_ended_at_any_moment_leaves_nothing() {
         let left = new(&before);
         assert!(left.is_empty(), "SIG{signal} after {after:?} left:\n{}", left.join("\n"));
     }
+}
+
+/// Leaves something of each sort that can be left without harm, and wants it to be seen.
+fn sees_what_is_left(before: &BTreeSet<String>) {
+    let name = format!("firedrill-left-{}", std::process::id());
+    let docker = |words: &[&str]| {
+        let made = Command::new("docker").args(words).stdout(Stdio::null()).status();
+        assert!(made.expect("docker starts").success(), "docker {words:?} failed");
+    };
+    let folder = cluster::cache::root().join("runs").join(&name);
+    docker(&["network", "create", &name]);
+    docker(&["volume", "create", &name]);
+    std::fs::create_dir_all(&folder).expect("the cache can be written to");
+    let seen = new(before);
+    std::fs::remove_dir(&folder).expect("it was just made");
+    docker(&["volume", "rm", &name]);
+    docker(&["network", "rm", &name]);
+    let wanted =
+        [format!("directory {}", folder.display()), format!("network {name}"), format!("volume {name}")];
+    assert_eq!(seen, wanted, "what is left behind is not seen, so that its absence proves nothing");
 }
 
 /// The directory of the programs that stand beside a cluster, built: what is ended is to be the run, not a compiler.
