@@ -151,7 +151,8 @@ async fn documents(contents: &Contents, entry: &Entry) -> Result<Documents, Erro
     let document: Document = serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
     let documents: Documents =
         Arc::new(document.entries.unwrap_or_default().into_iter().map(Arc::new).collect());
-    OPENED.remember(key, &entry.id, stored, documents.clone());
+    // What was read is a part of its pack.
+    OPENED.remember(key, &entry.id, bytes::Bytes::copy_from_slice(&stored), documents.clone());
     Ok(documents)
 }
 

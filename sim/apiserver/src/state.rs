@@ -147,6 +147,10 @@ impl State {
         }
         let place = Place { shelf: resource.shelf, key: (write.namespace.clone(), write.name.clone()) };
         self.follow(resource, &place, &write);
+        if verb == Verb::Delete && resource.is("", "pods") {
+            // A node keeps what a pod printed as long as the pod.
+            self.logs.retain(|(namespace, pod, _), _| (&*place.key.0, &*place.key.1) != (namespace, pod));
+        }
         if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
             crd::serve(self, &write);
         }

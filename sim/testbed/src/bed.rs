@@ -82,7 +82,7 @@ pub struct Bed {
 }
 
 /// Watch events kept of each resource in virtual time: more than one bookmark's period brings.
-const EVENTS_REMEMBERED: usize = 256;
+const EVENTS_REMEMBERED: usize = 64;
 /// The tick at which the server answers one request of an instant after the other.
 const TICK: Duration = Duration::from_millis(1);
 

@@ -8,6 +8,7 @@
 pub mod directory;
 pub mod doors;
 pub mod environment;
+pub mod logs;
 pub mod mounts;
 pub mod process;
 pub mod shell;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use self::{
+    logs::Logs,
     mounts::{Mounted, Mounts, Volumes},
     process::{Ended, Mover, Pages, Start, actor_of, credentials},
 };
@@ -105,8 +107,6 @@ struct Inner {
 
 /// The mover runs of a bed; clones share them.
 pub type Runs = Arc<Mutex<Vec<Arc<Run>>>>;
-/// What containers of pods printed, by namespace and pod; clones share it.
-pub type Logs = Arc<Mutex<BTreeMap<(String, String), String>>>;
 
 impl Kubelet {
     /// The actor on a cluster.
@@ -134,10 +134,9 @@ impl Kubelet {
         self.0.runs.lock().expect("no holder of the list of runs panics").clone()
     }
 
-    /// What a pod printed so far. Logs of deleted pods are kept by the bed, though not by a node.
+    /// What a pod printed so far. Logs of deleted pods are kept for a while by the bed, though not by a node.
     pub fn log(&self, namespace: &str, pod: &str) -> String {
-        let logs = self.0.logs.lock().expect("no holder of the logs panics");
-        logs.get(&(namespace.to_owned(), pod.to_owned())).cloned().unwrap_or_default()
+        self.0.logs.of(namespace, pod)
     }
 
     /// Sends SIGTERM (15) or SIGKILL (9) to a pod's processes; false if it does not run.
@@ -399,7 +398,7 @@ impl Inner {
             verbose: self.verbose,
             pages: pages.clone(),
             runs: Arc::clone(&self.runs),
-            logs: Arc::clone(&self.logs),
+            logs: self.logs.clone(),
         };
         let actor = actor_of(pod);
         // Asked for its number and for kills; a kill waits in the register for `killed` below.

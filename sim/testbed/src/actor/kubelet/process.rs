@@ -21,8 +21,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    Logs, Run, Runs,
+    Run, Runs,
     doors::{StoreDoor, data_door, read_file},
+    logs::Logs,
     mounts::{Mounted, Mounts},
     shell,
 };
@@ -308,14 +309,10 @@ impl Start {
         let (space, pod) = (namespace(&self.pod).to_owned(), name(&self.pod).to_owned());
         let container = text(&self.container, "/name").to_owned();
         let (verbose, place) = (self.verbose, format!("log/{}", actor_of(&self.pod)));
-        let logs = Arc::clone(&self.logs);
+        let logs = self.logs.clone();
         Arc::new(move |line: &str| {
             server.append_pod_log(&space, &pod, &container, &format!("{line}\n"));
-            let mut logs = logs.lock().expect("no holder of the logs panics");
-            let log = logs.entry((space.clone(), pod.clone())).or_default();
-            log.push_str(line);
-            log.push('\n');
-            drop(logs);
+            logs.add(&space, &pod, line);
             if verbose {
                 record.push(
                     &place,
