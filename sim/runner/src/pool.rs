@@ -27,6 +27,10 @@ use crate::{drive::On, input::Found, outcome::Outcome, timeline::Timeline};
 /// Scenarios with this tag take a minute or more.
 pub const LONG: &str = "long";
 
+/// The line by which a child says that the next scenario may begin, although it is not at its own end yet: what it
+/// shares with others is whole again, and only its emptied namespaces still go.
+pub const FREE: &str = "the bed is free for the next scenario";
+
 /// What a child is told on its standard input.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
@@ -91,11 +95,23 @@ impl Pool {
                             let nth = next.fetch_add(1, Ordering::Relaxed);
                             let Some(at) = places.get(nth).copied() else { break };
                             let _ = tell.send(Said::Begins(at));
-                            let waits = |words: String| drop(tell.send(Said::Waits(at, words)));
-                            let outcome = self.play_one(at, &found[at], &waits);
-                            outcomes.lock().expect("no worker panics with the list")[at] =
-                                Some(outcome.clone());
-                            let _ = tell.send(Said::Ended(Box::new(outcome)));
+                            let (free, is_free) = mpsc::channel();
+                            let tell = tell.clone();
+                            scope.spawn(move || {
+                                let waits = |words: String| {
+                                    if words == FREE {
+                                        let _ = free.send(());
+                                    } else {
+                                        let _ = tell.send(Said::Waits(at, words));
+                                    }
+                                };
+                                let outcome = self.play_one(at, &found[at], &waits);
+                                outcomes.lock().expect("no worker panics with the list")[at] =
+                                    Some(outcome.clone());
+                                let _ = tell.send(Said::Ended(Box::new(outcome)));
+                            });
+                            // An error is the scenario's end.
+                            let _ = is_free.recv();
                         }
                     });
                 }

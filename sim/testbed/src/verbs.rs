@@ -86,7 +86,11 @@ pub trait Verbs {
     /// Takes over into the record what happened outside of the cluster: firings of faults, mostly.
     fn catch_up(&mut self);
 
-    /// Removes what the scenario made, where the bed outlives it; tells what stays nevertheless.
+    /// Mends what is broken and removes what the scenario's namespaces hold, where the bed outlives it; if that is done
+    /// (`true`), another scenario may go on as if this one had never been, although its namespaces still go.
+    fn empty(&mut self) -> bool;
+    /// After [`Verbs::empty`]: waits until nothing of the scenario is left, where the bed outlives it; tells what stays
+    /// nevertheless.
     fn clear(&mut self) -> Vec<String>;
 
     /// Lets time pass.

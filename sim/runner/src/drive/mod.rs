@@ -153,6 +153,9 @@ pub fn play_on(on: &On, scenario: &Scenario, file: &str, record: Option<&Path>) 
         caught_by = "processes";
     }
     if on.clears() {
+        if stage.empty() {
+            eprintln!("{}", crate::pool::FREE);
+        }
         let left = stage.clear();
         if failure.is_none() && !left.is_empty() {
             failure = Some(Failure::violated(format!(

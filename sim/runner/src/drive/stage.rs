@@ -172,7 +172,12 @@ impl Stage {
         self.bed.catch_up();
     }
 
-    /// Removes what the scenario made, where the bed outlives it; tells what stays nevertheless.
+    /// Leaves a bed that outlives the scenario to the next one, but for namespaces that still go; tells whether it could.
+    pub fn empty(&mut self) -> bool {
+        self.bed.empty()
+    }
+
+    /// After [`Stage::empty`]: waits until nothing of the scenario is left; tells what stays nevertheless.
     pub fn clear(&mut self) -> Vec<String> {
         self.bed.clear()
     }

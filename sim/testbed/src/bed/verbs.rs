@@ -53,6 +53,9 @@ impl Verbs for Bed {
         Duration::ZERO
     }
     fn catch_up(&mut self) {}
+    fn empty(&mut self) -> bool {
+        true
+    }
     fn clear(&mut self) -> Vec<String> {
         Vec::new()
     }

@@ -75,13 +75,34 @@ impl Bed {
         said.map(|said| said.stdout).map_err(|error| Trouble::Broken(cluster::chain(&error)))
     }
 
-    /// Stops or freezes the NFS server, or cuts the nodes off it.
+    /// Stops or freezes the NFS server, or cuts the nodes off it; counts from now on what they send there.
     pub(super) fn take_away(&self, nas: &Nas, how: How) -> Result<(), Trouble> {
         match how {
-            How::Stopped => self.power(|docker| async move { power::stop(&docker, &nas.container).await }),
-            How::Paused => self.power(|docker| async move { power::pause(&docker, &nas.container).await }),
-            How::Cut => self.cut("-I", nas),
+            How::Stopped => {
+                self.power(|docker| async move { power::stop(&docker, &nas.container).await })?;
+            }
+            How::Paused => {
+                self.power(|docker| async move { power::pause(&docker, &nas.container).await })?;
+            }
+            How::Cut => {}
         }
+        self.watch_road("-I", nas, how)
+    }
+
+    /// How many packets the nodes have sent to an NFS server since it is away.
+    pub(super) fn sent_in_vain(&self, nas: &Nas) -> Result<u64, Trouble> {
+        let mut sent = 0;
+        for node in &self.at.nodes {
+            let words = ["iptables", "-w", "-L", "OUTPUT", "-v", "-n", "-x"];
+            let listed = self.in_container(node, &words, None)?;
+            let listed = String::from_utf8_lossy(&listed);
+            let rule = listed.lines().find(|line| line.split_whitespace().any(|word| word == nas.server));
+            let packets = rule.and_then(|rule| rule.split_whitespace().next()?.parse::<u64>().ok());
+            sent += packets.ok_or_else(|| {
+                Trouble::Broken(format!("{node} has no rule that counts packets to {}", nas.server))
+            })?;
+        }
+        Ok(sent)
     }
 
     /// Undoes [`Bed::take_away`], and sees that clients find the server where it was.
@@ -93,8 +114,9 @@ impl Bed {
             How::Paused => {
                 self.power(|docker| async move { power::unpause(&docker, &nas.container).await })?;
             }
-            How::Cut => self.cut("-D", nas)?,
+            How::Cut => {}
         }
+        self.watch_road("-D", nas, how)?;
         let found = self.power(|docker| async move { power::addresses(&docker, &nas.container).await })?;
         if found.values().any(|address| *address == nas.server) {
             return Ok(());
@@ -106,15 +128,18 @@ impl Bed {
         )))
     }
 
-    /// Drops (`-I`) the nodes' packets to the NFS server, or lets them through again (`-D`).
-    fn cut(&self, verb: &str, nas: &Nas) -> Result<(), Trouble> {
-        if self.at.nodes.is_empty() {
+    /// Counts (`-I`) the nodes' packets to the NFS server, and drops them if it is to be cut off; or no longer (`-D`).
+    fn watch_road(&self, verb: &str, nas: &Nas, how: How) -> Result<(), Trouble> {
+        if self.at.nodes.is_empty() && how == How::Cut {
             return Err(Trouble::Unsupported(
                 "the nodes are no containers of ours, so they cannot be cut off the NFS server".to_owned(),
             ));
         }
         for node in &self.at.nodes {
-            let words = ["iptables", "-w", verb, "OUTPUT", "-d", &nas.server, "-j", "DROP"];
+            let mut words = vec!["iptables", "-w", verb, "OUTPUT", "-d", &nas.server];
+            if how == How::Cut {
+                words.extend(["-j", "DROP"]);
+            }
             self.in_container(node, &words, None)?;
         }
         Ok(())

@@ -189,7 +189,12 @@ impl Bed {
                     last: one["last"].as_str().unwrap_or_default().to_owned(),
                 }))
             }
-            // Nobody counts the packets of a server that is away: that it is away is the one firing.
+            // A server that is away counts nothing: what the nodes send there in vain is counted on their side.
+            Double::Away(nas, how) if !self.at.nodes.is_empty() => Ok(Some(Told {
+                firings: self.sent_in_vain(nas)?,
+                last: format!("a packet to {}, which is away: {how:?}", nas.container),
+            })),
+            // Nobody counts on nodes that are no containers of ours.
             Double::Away(nas, how) => {
                 Ok(Some(Told { firings: 1, last: format!("{} is away: {how:?}", nas.container) }))
             }

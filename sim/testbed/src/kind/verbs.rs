@@ -43,6 +43,9 @@ impl Verbs for Bed {
     fn catch_up(&mut self) {
         self.take_firings();
     }
+    fn empty(&mut self) -> bool {
+        Bed::empty(self)
+    }
     fn clear(&mut self) -> Vec<String> {
         Bed::clear(self)
     }
