@@ -25,7 +25,7 @@ use tonic::{Code, Response, Status};
 use super::{
     Character, DriverSpec,
     inventory::{Inventory, Record, Source, Thing},
-    mounts::Mounts,
+    mounts::{Mounts, is_mounted},
 };
 use crate::control;
 
@@ -66,7 +66,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver over its folder below `root`.
+    /// A driver over its folder below `root`. What was in use on this node and is mounted nowhere anymore is in use no
+    /// longer: a node that lost its power has lost its mounts, and its kubelet unstages only what a pod still has.
     pub fn open(
         spec: &DriverSpec,
         node: &str,
@@ -75,11 +76,13 @@ impl Driver {
         faults: Register,
         clone_rate: u64,
     ) -> io::Result<Self> {
+        let inventory = Inventory::open(&root.join(&spec.name))?;
+        inventory.forget_uses(node, |target| is_mounted(target).map(|is_mounted| !is_mounted))?;
         Ok(Self {
             name: spec.name.clone(),
             character: spec.character,
             node: node.to_owned(),
-            inventory: Inventory::open(&root.join(&spec.name))?,
+            inventory,
             mounts,
             clone_rate,
             copies: Arc::new(Semaphore::new(CEPHFS_CLONES)),

@@ -79,7 +79,7 @@ pub struct Record {
     pub created: i64,
     /// Whether pods see it through FUSE.
     pub fuse: bool,
-    /// Nodes that have it staged.
+    /// `node:target` where it is staged.
     #[serde(default)]
     pub staged: BTreeSet<String>,
     /// `node:target` where it is published.
@@ -204,6 +204,28 @@ impl Inventory {
         let new = folder.join("record.new");
         fs::write(&new, serde_json::to_vec_pretty(record)?)?;
         fs::rename(new, folder.join("record.json"))
+    }
+
+    /// Forgets uses of volumes on a node that are over, as `is_over` says of their targets.
+    pub fn forget_uses(&self, node: &str, is_over: impl Fn(&Path) -> io::Result<bool>) -> io::Result<()> {
+        for mut record in self.all(Thing::Volume)? {
+            let mut forgot = false;
+            for users in [&mut record.staged, &mut record.published] {
+                for user in users.clone() {
+                    let target = user.strip_prefix(node).and_then(|rest| rest.strip_prefix(':'));
+                    if let Some(target) = target
+                        && is_over(Path::new(target))?
+                    {
+                        users.remove(&user);
+                        forgot = true;
+                    }
+                }
+            }
+            if forgot {
+                self.save(Thing::Volume, &record)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a volume or snapshot; an absent one is removed already.

@@ -74,13 +74,14 @@ impl Node for NodeService {
         self.0
             .call(operation::NODE_STAGE, Thing::Volume, &id, &class, move |driver, _| {
                 let mut record = driver.found(Thing::Volume, &handle)?;
-                if let Some(other) = record.staged.iter().find(|node| **node != driver.node) {
+                let mine = format!("{}:", driver.node);
+                if let Some(other) = record.staged.iter().find(|place| !place.starts_with(&mine)) {
                     let message =
                         format!("{} image {handle} is still being used by node {other}", driver.character);
                     return Err(Status::failed_precondition(message));
                 }
                 // Written first: what is mounted must be on record.
-                record.staged.insert(driver.node.clone());
+                record.staged.insert(format!("{mine}{}", target.display()));
                 driver.inventory.save(Thing::Volume, &record).map_err(internal)?;
                 let actor = record.class().to_owned();
                 shown_at(driver, &record, &target, &actor, false).map_err(internal)?;
@@ -102,7 +103,7 @@ impl Node for NodeService {
             .call(operation::NODE_UNSTAGE, Thing::Volume, &id, &class, move |driver, _| {
                 driver.mounts.unmount(&target).map_err(internal)?;
                 if let Some(mut record) = driver.inventory.find(Thing::Volume, &handle).map_err(internal)? {
-                    record.staged.remove(&driver.node);
+                    record.staged.remove(&format!("{}:{}", driver.node, target.display()));
                     driver.inventory.save(Thing::Volume, &record).map_err(internal)?;
                 }
                 Ok(NodeUnstageVolumeResponse {})

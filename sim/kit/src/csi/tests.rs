@@ -13,7 +13,7 @@ use tonic::{
 };
 
 use super::{
-    inventory::Thing,
+    inventory::{Inventory, Record, Thing},
     proto::{
         self, CapacityRange, CreateSnapshotRequest, CreateVolumeRequest, DeleteSnapshotRequest,
         DeleteVolumeRequest, NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest,
@@ -571,6 +571,29 @@ async fn a_node_stages_publishes_and_lets_go() {
     }
     assert!(!target.exists() && !super::mounts::is_mounted(&staging).unwrap());
     controller.delete_volume(delete_volume(&handle)).await.unwrap();
+}
+
+#[test]
+fn a_volume_is_used_no_longer_on_a_node_that_lost_its_mounts() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = Inventory::open(folder.path()).unwrap();
+    let record = Record {
+        handle: "vol-1".to_owned(),
+        name: "pvc-1".to_owned(),
+        object: "default/app".to_owned(),
+        bytes: 1,
+        source: None,
+        created: 0,
+        fuse: false,
+        staged: ["here:/lost".to_owned(), "there:/lost".to_owned()].into(),
+        published: ["here:/lost/pod".to_owned(), "here:/proc".to_owned()].into(),
+    };
+    inventory.make(Thing::Volume, &record, None, &mut |_| Ok(())).unwrap();
+    let is_over = |target: &Path| super::mounts::is_mounted(target).map(|is_mounted| !is_mounted);
+    inventory.forget_uses("here", is_over).unwrap();
+    let kept = inventory.find(Thing::Volume, "vol-1").unwrap().unwrap();
+    assert_eq!(kept.staged, ["there:/lost".to_owned()].into(), "another node speaks for itself");
+    assert_eq!(kept.published, ["here:/proc".to_owned()].into(), "what is mounted is in use");
 }
 
 #[tokio::test(flavor = "multi_thread")]
