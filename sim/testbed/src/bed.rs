@@ -81,7 +81,8 @@ pub struct Bed {
     histories: BTreeMap<(String, String), volumes::History>,
 }
 
-/// Watch events kept of each resource in virtual time: more than one bookmark's period brings.
+/// Watch events kept of each resource in virtual time. Whoever asks for older ones gets 410 and lists anew, as of a
+/// real server.
 const EVENTS_REMEMBERED: usize = 64;
 /// The tick at which the server answers one request of an instant after the other.
 const TICK: Duration = Duration::from_millis(1);
@@ -126,7 +127,7 @@ impl Bed {
             server_options.watch_timeout_min = Duration::from_secs(24 * 3600);
             // A kube client takes a watch for dead after 295 s of silence.
             server_options.bookmark_period = Duration::from_secs(280);
-            // A watch here never lags more than a bookmark's period behind; old events only cost memory.
+            // A watch here is not broken off, so nobody resumes from far behind; old events only cost memory.
             server_options.history = EVENTS_REMEMBERED;
         }
         let server = ApiServer::new(server_options);

@@ -3,7 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use serde_json::json;
 
 use super::{client, server, tick};
@@ -295,4 +295,26 @@ async fn a_running_pod_waits_for_its_kubelet() {
             r#"pods "y" is forbidden: error looking up service account default/ghost: serviceaccount "ghost" not found"#
         )
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_takes_its_log_along() {
+    let server = server(Sequencing::Immediate);
+    let pods: Api<Pod> = Api::default_namespaced(client(&server, "one"));
+    let pod: Pod =
+        made(json!({"metadata": {"name": "x"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}));
+    pods.create(&PostParams::default(), &pod).await.expect("created");
+    server.append_pod_log("default", "x", "c", "one\n");
+    server.append_pod_log("default", "y", "c", "other\n");
+    assert_eq!(pods.logs("x", &LogParams::default()).await.expect("a log"), "one\n");
+    pods.delete("x", &DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() })
+        .await
+        .expect("deleted");
+    pods.create(&PostParams::default(), &pod).await.expect("created again");
+    let (code, message) = refused(pods.logs("x", &LogParams::default()).await);
+    assert_eq!(code, 400, "{message}");
+    let other: Pod =
+        made(json!({"metadata": {"name": "y"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}));
+    pods.create(&PostParams::default(), &other).await.expect("created");
+    assert_eq!(pods.logs("y", &LogParams::default()).await.expect("a log"), "other\n");
 }
