@@ -244,6 +244,9 @@ pub mod safe {
     /// Identity (`user@host`) of which somebody says that it has never been backed up: a restore of it that
     /// finds no repository in an empty place, or only others' snapshots alike, leaves the volume empty.
     pub const KOPIA_FIRST_DEPLOYMENT: &str = "KOPIA_FIRST_DEPLOYMENT";
+    /// Which sync a backup belongs to: the object's uid and the time the sync began. An attempt that finds a
+    /// whole snapshot of its own sync, left by one that was cut off before it could say so, takes that one.
+    pub const KOPIA_SYNC: &str = "KOPIA_SYNC";
     /// Owner (`user@host`) from whom maintenance may be taken over, and nobody else.
     pub const KOPIA_MAINTENANCE_TAKEOVER_FROM: &str = "KOPIA_MAINTENANCE_TAKEOVER_FROM";
     /// Seconds that one request to an S3 store may take with all its retries; a key of the repository Secret.

@@ -71,6 +71,8 @@ pub struct Backup {
     pub before_action: Option<String>,
     /// Shell command after the snapshot; a failure only warns.
     pub after_action: Option<String>,
+    /// Which sync this is an attempt of: all attempts of one leave one whole snapshot.
+    pub sync: Option<String>,
 }
 
 /// Parameters of a restore.
@@ -280,6 +282,7 @@ fn backup(read: &Reader<'_>) -> Result<Backup, Error> {
         },
         before_action: read.text(env::KOPIA_BEFORE_SNAPSHOT),
         after_action: read.text(env::KOPIA_AFTER_SNAPSHOT),
+        sync: read.text(env::safe::KOPIA_SYNC),
     })
 }
 

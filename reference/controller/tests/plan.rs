@@ -353,6 +353,14 @@ fn how_long_a_store_is_asked_again_is_a_key_of_the_repository_secret() {
 }
 
 #[test]
+fn a_mover_is_told_which_sync_it_works_for() {
+    let safe = source(Profile::Safe, json!({}));
+    assert_eq!(variable(&safe, "KOPIA_SYNC").as_deref(), Some("u1/2026-03-01T09:59:50Z"));
+    assert_eq!(variable(&source(Profile::Original, json!({})), "KOPIA_SYNC"), None);
+    assert_eq!(variable(&destination(Profile::Safe, json!({})), "KOPIA_SYNC"), None);
+}
+
+#[test]
 fn failing_attempts_are_in_sight_at_once() {
     let failure = r#"{"exitCode":13,"ending":{"result":"failed","code":"wrong-password","message":"the password is wrong"}}"#;
     let mut observed = source(Profile::Safe, json!({}));

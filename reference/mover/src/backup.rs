@@ -5,13 +5,17 @@
 //! policy as it stands (as Kopia's `snapshot create` does), after action, retention policy for the next
 //! run. Unreadable entries fail the run although the snapshot without them is stored; the safe profile then
 //! lets nothing expire, so that retries do not push whole snapshots out.
+//!
+//! An attempt may be cut off (power, eviction, memory) after its snapshot was stored and before anybody was
+//! told. Under the safe profile the next attempt of the same sync finds that snapshot by its tag and goes on
+//! behind it: one sync leaves one whole snapshot, however often it was begun.
 use std::{collections::BTreeMap, time::Duration};
 
 use contract::{Ending, ExitCode, Failure, outcome, pod, request};
 use engine::{
     Backup, BackupOptions, Error, Repository,
-    snapshot::{Loss, LossKind, Snapshot},
-    tree::{Path, ReadTree},
+    snapshot::{Filter, Loss, LossKind, Snapshot},
+    tree::{Path, ReadTree, WriteTree},
 };
 
 use crate::{
@@ -22,6 +26,9 @@ use crate::{
 
 /// The directory that file systems put into an empty volume.
 pub const LOST_AND_FOUND: &[u8] = b"lost+found";
+
+/// The tag by which the attempts of one sync know each other's snapshot.
+const SYNC_TAG: &str = "firedrill-sync";
 
 /// Runs a backup.
 pub async fn backup(run: &Run<'_>, task: &request::Backup, draft: &mut Draft) -> Result<Ending, Failure> {
@@ -50,21 +57,16 @@ pub async fn backup(run: &Run<'_>, task: &request::Backup, draft: &mut Draft) ->
         policy::set_compression(run, &repository, compressor).await?;
         run.between_commands()?;
     }
-    if let Some(command) = &task.before_action {
-        act(run, "before-snapshot", command)
-            .await
-            .map_err(|failure| Failure { message: "Before-snapshot action failed".into(), ..failure })?;
-        run.between_commands()?;
-    }
-    let backup = snapshot(run, task, tree, &repository).await?;
-    draft.snapshot = Some(summary(&backup.snapshot));
-    draft.losses = losses(&backup.losses);
-    let is_whole = backup.errors.is_empty();
-    if is_whole || run.is_original() {
+    if let Some(standing) = of_an_earlier_attempt(run, task, &repository).await? {
+        let id = &standing.id;
+        run.warn(
+            draft,
+            &format!("an earlier attempt of this sync stored snapshot {id}; its log names losses"),
+        );
+        draft.snapshot = Some(summary(&standing));
         expire(run, draft, &repository).await;
-    }
-    if !is_whole {
-        return Err(unreadable(run, &backup));
+    } else {
+        take(run, task, tree, &repository, draft).await?;
     }
     run.log.line("INFO: Snapshot created successfully");
     run.between_commands()?;
@@ -80,6 +82,59 @@ pub async fn backup(run: &Run<'_>, task: &request::Backup, draft: &mut Draft) ->
     Ok(Ending::BackedUp)
 }
 
+/// Action before, snapshot, expiry.
+async fn take(
+    run: &Run<'_>,
+    task: &request::Backup,
+    tree: &dyn WriteTree,
+    repository: &Repository,
+    draft: &mut Draft,
+) -> Result<(), Failure> {
+    if let Some(command) = &task.before_action {
+        act(run, "before-snapshot", command)
+            .await
+            .map_err(|failure| Failure { message: "Before-snapshot action failed".into(), ..failure })?;
+        run.between_commands()?;
+    }
+    let backup = snapshot(run, task, tree, repository).await?;
+    draft.snapshot = Some(summary(&backup.snapshot));
+    draft.losses = losses(&backup.losses);
+    let is_whole = backup.errors.is_empty();
+    if is_whole || run.is_original() {
+        expire(run, draft, repository).await;
+    }
+    if !is_whole {
+        return Err(unreadable(run, &backup));
+    }
+    Ok(())
+}
+
+/// What tells a snapshot's sync; the original's snapshots do not.
+fn tags(run: &Run<'_>, task: &request::Backup) -> BTreeMap<String, String> {
+    let sync = task.sync.iter().filter(|_| !run.is_original());
+    sync.map(|sync| (SYNC_TAG.to_owned(), sync.clone())).collect()
+}
+
+/// The whole snapshot that an attempt before this one stored for the same sync.
+async fn of_an_earlier_attempt(
+    run: &Run<'_>,
+    task: &request::Backup,
+    repository: &Repository,
+) -> Result<Option<Snapshot>, Failure> {
+    let tags = tags(run, task);
+    if tags.is_empty() {
+        return Ok(None);
+    }
+    let filter = Filter { tags, ..Filter::source(&run.source()).complete() };
+    let found = repository
+        .snapshots(&filter)
+        .await
+        .map_err(|error| failure::failure("look for the snapshot of an earlier attempt", &error))?;
+    let is_whole =
+        |snapshot: &Snapshot| snapshot.root.summary.as_ref().is_some_and(|below| below.failed == 0);
+    Ok(found.into_iter().rev().find(is_whole))
+}
+
 fn is_empty(tree: &(impl ReadTree + ?Sized)) -> std::io::Result<bool> {
     Ok(tree.read_dir(&Path::root())?.iter().all(|entry| entry.name == LOST_AND_FOUND))
 }
@@ -87,7 +142,7 @@ fn is_empty(tree: &(impl ReadTree + ?Sized)) -> std::io::Result<bool> {
 async fn snapshot(
     run: &Run<'_>,
     task: &request::Backup,
-    tree: &dyn engine::tree::WriteTree,
+    tree: &dyn WriteTree,
     repository: &Repository,
 ) -> Result<Backup, Failure> {
     let source = run.source();
@@ -96,7 +151,7 @@ async fn snapshot(
     run.log.line("INFO: Starting kopia snapshot creation...");
     run.log.line(&format!("Snapshotting {source} ..."));
     let parallelism = task.parallelism.and_then(|wanted| usize::try_from(wanted).ok()).unwrap_or(1).max(1);
-    let options = BackupOptions { parallelism, ..BackupOptions::default() };
+    let options = BackupOptions { parallelism, tags: tags(run, task), ..BackupOptions::default() };
     let backup =
         repository.backup(&source, tree, &options, &StopMonitor::of(run)).await.map_err(|error| {
             let failure = failure::failure("create the snapshot", &error);

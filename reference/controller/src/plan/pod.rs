@@ -402,15 +402,24 @@ fn late_variables(observed: &Observed, mut table: Environment, repository: &str)
         return table.literal(env::safe::MOVER_PROFILE, observed.setting.profile.as_str());
     }
     let known = crate::plan::known::repository(observed);
-    if let Subject::Destination(_) = subject {
-        table = table.optional(env::safe::KOPIA_FIRST_DEPLOYMENT, subject.annotation(keys::FIRST_DEPLOYMENT));
-    }
+    table = match subject {
+        Subject::Source(_) => table.optional(env::safe::KOPIA_SYNC, sync(subject)),
+        Subject::Destination(_) => {
+            table.optional(env::safe::KOPIA_FIRST_DEPLOYMENT, subject.annotation(keys::FIRST_DEPLOYMENT))
+        }
+    };
     if has_key(observed, env::safe::S3_RETRY_SECONDS) {
         table = table.secret(env::safe::S3_RETRY_SECONDS, repository, true);
     }
     table
         .optional(env::safe::KOPIA_EXPECTED_UNIQUE_ID, known)
         .flag(env::safe::KOPIA_BACKUP_KNOWN, crate::plan::known::has_backup(observed))
+}
+
+/// Names the running sync; two sources that share an identity and begin in the same second stay apart.
+fn sync(subject: &Subject) -> Option<String> {
+    let uid = subject.metadata().uid.as_deref()?;
+    Some(format!("{uid}/{}", subject.sync().last_sync_start_time?.0))
 }
 
 /// A variable in the form of a pod.

@@ -91,3 +91,52 @@ fn a_stop_signal_during_an_action_counts_too() {
     stage.set("KOPIA_AFTER_SNAPSHOT", "stop");
     assert_eq!(stage.backup(At::Never).outcome.exit_code, 143);
 }
+
+/// How many snapshots a restore can reach.
+fn snapshots(stage: &mut Stage) -> usize {
+    let reaches = |previous: &usize| {
+        stage.set("KOPIA_PREVIOUS", &previous.to_string());
+        stage.restore().outcome.ending == Ending::Restored
+    };
+    (0..4).take_while(reaches).count()
+}
+
+#[test]
+fn attempts_of_one_sync_leave_one_snapshot_wherever_one_was_cut_off() {
+    let total = operations().len() as u64;
+    let mut taken = 0;
+    for at in 0..total {
+        for plan in [At::Stop(at), At::Fail(at, ErrorKind::Io)] {
+            let mut stage = Stage::new();
+            stage.yields = true;
+            stage.set("KOPIA_SYNC", "uid/2026-01-01T03:00:00Z");
+            stage.set("KOPIA_RETAIN_LATEST", "9");
+            let first = stage.backup(plan);
+            let second = stage.backup(At::Never);
+            assert_eq!(second.outcome.ending, Ending::BackedUp, "{plan:?}:\n{}", second.log);
+            taken += usize::from(second.log.contains("an earlier attempt of this sync stored snapshot"));
+            assert_eq!(snapshots(&mut stage), 1, "{plan:?}:\n{}\n{}", first.log, second.log);
+        }
+    }
+    assert!(taken > 0, "no attempt was cut off behind its snapshot: nothing was shown");
+}
+
+#[test]
+fn another_sync_and_the_original_take_no_snapshot_of_an_earlier_attempt() {
+    let ways: [(&str, &str, &str); 3] = [
+        ("another sync", "uid/2026-01-01T04:00:00Z", "safe"),
+        ("another object of the same identity", "other/2026-01-01T03:00:00Z", "safe"),
+        ("the original", "uid/2026-01-01T03:00:00Z", "original"),
+    ];
+    for (name, sync, profile) in ways {
+        let mut stage = Stage::new();
+        stage.set("MOVER_PROFILE", profile);
+        stage.set("KOPIA_RETAIN_LATEST", "9");
+        stage.set("KOPIA_SYNC", "uid/2026-01-01T03:00:00Z");
+        let first = stage.backup(At::Never).outcome;
+        stage.set("KOPIA_SYNC", sync);
+        let second = stage.backup(At::Never).outcome;
+        let ids = [first, second].map(|outcome| outcome.snapshot.expect("stored").id);
+        assert_ne!(ids[0], ids[1], "{name}");
+    }
+}

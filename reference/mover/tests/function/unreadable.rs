@@ -51,6 +51,16 @@ fn retries_over_an_unreadable_file_push_no_whole_snapshot_out() {
 }
 
 #[test]
+fn a_partial_snapshot_is_not_taken_for_the_sync_that_left_it() {
+    let mut stage = Stage::new();
+    stage.set("KOPIA_SYNC", "uid/2026-01-01T03:00:00Z");
+    let partial = partial(&mut stage).outcome.snapshot.expect("what could be read was stored");
+    let whole = stage.backup(At::Never);
+    assert_eq!(whole.outcome.ending, Ending::BackedUp, "{}", whole.log);
+    assert_ne!(whole.outcome.snapshot.expect("stored").id, partial.id);
+}
+
+#[test]
 fn the_original_fails_with_1_in_its_own_words() {
     let mut stage = Stage::new();
     stage.set("MOVER_PROFILE", "original");

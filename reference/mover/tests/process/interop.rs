@@ -50,13 +50,20 @@ impl<'a> Kopia<'a> {
 fn kopia_lists_verifies_and_restores_what_the_mover_wrote() {
     let stage = Stage::filled();
     let Some(kopia) = Kopia::find(&stage) else { return };
-    let ended = stage.backup().with("KOPIA_COMPRESSION", "zstd-fastest").with("KOPIA_RETAIN_DAILY", 3).run();
+    let ended = stage
+        .backup()
+        .with("KOPIA_COMPRESSION", "zstd-fastest")
+        .with("KOPIA_RETAIN_DAILY", 3)
+        .with("KOPIA_SYNC", "uid/2026-01-01T03:00:00Z")
+        .run();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let id = ended.outcome.snapshot.expect("a snapshot").id;
     kopia.repository("connect");
     let listed: serde_json::Value =
         serde_json::from_str(&kopia.run(&["snapshot", "list", "--all", "--json"])).expect("JSON");
     assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    let tag = ["snapshot", "list", "--all", "--json", "--tags=firedrill-sync:uid/2026-01-01T03:00:00Z"];
+    assert!(kopia.run(&tag).contains(&id), "kopia finds the snapshot by its sync");
     assert_eq!(
         (listed[0]["id"].as_str(), listed[0]["source"]["path"].as_str()),
         (Some(id.as_str()), Some("/data"))
