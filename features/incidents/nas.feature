@@ -43,12 +43,14 @@ Feature: A NAS that fails
     Given a replication source "other" for "app-data" into "main" on tag "one"
     When "other" synchronises once more
     And the workload changes 5, adds 5 and removes 5 files of "app-data" from seed 26
+    And the fault "nfs-hard-mount-hang" begins
+      | aim.skip | 12 |
     And the ReplicationSource "other" is triggered with "two"
     And the mover of "other" has started
-    And the fault "nfs-server-away" begins
-      | how | paused |
     And 25 seconds pass
-    And the fault "nfs-server-away" ends
+    Then "other" is synchronising
+    And the fault "nfs-hard-mount-hang" has fired
+    When the fault "nfs-hard-mount-hang" ends
     And "other" has synchronised twice
     Then each sync of "other" left exactly one snapshot
     And the newest snapshot of "other" restores to what "app-data" held

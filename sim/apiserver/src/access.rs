@@ -75,6 +75,8 @@ pub(crate) fn remove(value: &mut Value, path: &[&str]) -> Option<Value> {
 /// Copies a path from one object to another; removes it there when it is absent here.
 pub(crate) fn copy(from: &Value, to: &mut Value, path: &[&str]) {
     match at(from, path) {
+        // Comparing is cheaper than copying.
+        Some(value) if at(to, path) == Some(value) => {}
         Some(value) => set(to, path, value.clone()),
         None => {
             remove(to, path);

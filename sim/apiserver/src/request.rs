@@ -93,15 +93,16 @@ impl Query {
 
 /// Decodes `%xx`, and in queries `+`.
 pub(crate) fn unescape(text: &str, is_query: bool) -> String {
+    let mut two = [0_u8];
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         rest = tail;
         match first {
             b'+' if is_query => bytes.push(b' '),
-            b'%' if tail.len() >= 2 => match hex::decode(&tail[..2]) {
-                Ok(byte) => {
-                    bytes.extend(byte);
+            b'%' if tail.len() >= 2 => match hex::decode_to_slice(&tail[..2], &mut two) {
+                Ok(()) => {
+                    bytes.extend(two);
                     rest = &tail[2..];
                 }
                 Err(_) => bytes.push(b'%'),

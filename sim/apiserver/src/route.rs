@@ -15,7 +15,7 @@ use crate::request::{Answer, Query, Request, unescape};
 use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::server::ApiServer;
-use crate::shape::{Rows, Shape, metadata_of, plain};
+use crate::shape::{PartialObject, Rows, Shape, plain};
 use crate::state::State;
 use crate::store::{Change, Key, Stored};
 use crate::verbs::Deleted;
@@ -335,7 +335,7 @@ impl ApiServer {
                 Answer::bytes(200, body.freeze())
             }
             Shape::Metadata => {
-                let items: Vec<Value> = items.iter().map(|item| metadata_of(&item.value)).collect();
+                let items: Vec<_> = items.iter().map(|item| PartialObject::of(&item.value)).collect();
                 Answer::json(
                     200,
                     &json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items}),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::access::at;
@@ -92,10 +93,25 @@ pub(crate) fn plain(resource: &Resource, stored: &Stored) -> Bytes {
 }
 
 /// The metadata of an object alone.
-pub(crate) fn metadata_of(object: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": at(object, &["metadata"]).cloned().unwrap_or_default(),
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PartialObject<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Option<&'a Value>,
+}
+
+impl<'a> PartialObject<'a> {
+    pub fn of(object: &'a Value) -> Self {
+        Self {
+            api_version: "meta.k8s.io/v1",
+            kind: "PartialObjectMetadata",
+            metadata: at(object, &["metadata"]),
+        }
+    }
+
+    /// As JSON text.
+    pub fn text(&self) -> Bytes {
+        Bytes::from(serde_json::to_vec(self).expect("JSON values have JSON text"))
+    }
 }

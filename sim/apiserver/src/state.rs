@@ -316,11 +316,15 @@ pub(crate) fn place_in_namespace(
 
 /// Whether a marked object has nothing left that holds it.
 pub(crate) fn is_done_waiting(resource: &Resource, object: &Value) -> bool {
-    let is_finished = !resource.is("", "namespaces") || list(object, &["spec", "finalizers"]).is_empty();
     is_deleting(object)
         && finalizers(object).next().is_none()
         && number(object, &["metadata", "deletionGracePeriodSeconds"]).is_none_or(|grace| grace == 0)
-        && is_finished
+        && is_finalized(resource, object)
+}
+
+/// Whether nothing is left in what a namespace has beside its metadata's finalizers.
+pub(crate) fn is_finalized(resource: &Resource, object: &Value) -> bool {
+    !resource.is("", "namespaces") || list(object, &["spec", "finalizers"]).is_empty()
 }
 
 /// Empty maps and lists in metadata are as good as absent, and the real server does not store them.

@@ -17,7 +17,7 @@ use crate::access::{list, set, text, uid};
 use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::server::{Verb, Write};
-use crate::shape::metadata_of;
+use crate::shape::PartialObject;
 
 /// Namespace and name.
 pub(crate) type Key = (String, String);
@@ -48,7 +48,7 @@ impl Stored {
 
     /// The object's metadata alone as JSON text.
     pub fn metadata_text(&self) -> &Bytes {
-        self.metadata_text.get_or_init(|| Bytes::from(metadata_of(&self.value).to_string()))
+        self.metadata_text.get_or_init(|| PartialObject::of(&self.value).text())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod drill;
 pub mod drive;
 pub mod feature;
 pub mod input;
+pub mod needs;
 pub mod outcome;
 pub mod pool;
 pub mod report;

@@ -10,19 +10,15 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Condvar, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use scenario::{Act, Scenario, Step, Verdict};
+use scenario::{Scenario, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::{drive::On, input::Found, outcome::Outcome, timeline::Timeline};
+use crate::{drive::On, input::Found, needs::Needs, outcome::Outcome, timeline::Timeline};
 
 /// Scenarios with this tag take a minute or more.
 pub const LONG: &str = "long";
@@ -81,50 +77,44 @@ impl Pool {
             Ended(Box<Outcome>),
         }
         let outcomes = Mutex::new(vec![None; found.len()]);
-        // On a bed that they share, whoever disturbs the others plays alone, after them.
-        let (alone, together): (Vec<_>, Vec<_>) =
-            (0..found.len()).partition(|at| self.on.is_shared() && disturbs(&found[*at].scenario));
-        for (places, jobs) in [(together, self.jobs), (alone, 1)] {
-            let next = AtomicUsize::new(0);
-            let (tell, hear) = mpsc::channel();
-            thread::scope(|scope| {
-                for _ in 0..jobs.clamp(1, places.len().max(1)) {
-                    let (tell, next, outcomes, places) = (tell.clone(), &next, &outcomes, &places);
-                    scope.spawn(move || {
-                        loop {
-                            let nth = next.fetch_add(1, Ordering::Relaxed);
-                            let Some(at) = places.get(nth).copied() else { break };
-                            let _ = tell.send(Said::Begins(at));
-                            let (free, is_free) = mpsc::channel();
-                            let tell = tell.clone();
-                            scope.spawn(move || {
-                                let waits = |words: String| {
-                                    if words == FREE {
-                                        let _ = free.send(());
-                                    } else {
-                                        let _ = tell.send(Said::Waits(at, words));
-                                    }
-                                };
-                                let outcome = self.play_one(at, &found[at], &waits);
-                                outcomes.lock().expect("no worker panics with the list")[at] =
-                                    Some(outcome.clone());
-                                let _ = tell.send(Said::Ended(Box::new(outcome)));
-                            });
-                            // An error is the scenario's end.
-                            let _ = is_free.recv();
-                        }
-                    });
-                }
-                drop(tell);
-                for said in hear {
-                    match said {
-                        Said::Begins(at) => watch(Progress::Begins(&found[at].scenario.name)),
-                        Said::Waits(at, words) => watch(Progress::Waits(&found[at].scenario.name, &words)),
-                        Said::Ended(outcome) => watch(Progress::Ended(&outcome)),
+        let (tell, hear) = mpsc::channel();
+        let plan = Plan::of(found, self.on.is_shared());
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.clamp(1, found.len().max(1)) {
+                let (tell, plan, outcomes) = (tell.clone(), &plan, &outcomes);
+                scope.spawn(move || {
+                    while let Some(at) = plan.begin() {
+                        let _ = tell.send(Said::Begins(at));
+                        let (free, is_free) = mpsc::channel();
+                        let tell = tell.clone();
+                        scope.spawn(move || {
+                            let waits = |words: String| {
+                                if words == FREE {
+                                    let _ = free.send(());
+                                } else {
+                                    let _ = tell.send(Said::Waits(at, words));
+                                }
+                            };
+                            let outcome = self.play_one(at, &found[at], &waits);
+                            outcomes.lock().expect("no worker panics with the list")[at] =
+                                Some(outcome.clone());
+                            let _ = tell.send(Said::Ended(Box::new(outcome)));
+                        });
+                        // An error is the scenario's end.
+                        let _ = is_free.recv();
+                        plan.end(at);
                     }
+                });
+            }
+            drop(tell);
+            for said in hear {
+                match said {
+                    Said::Begins(at) => watch(Progress::Begins(&found[at].scenario.name)),
+                    Said::Waits(at, words) => watch(Progress::Waits(&found[at].scenario.name, &words)),
+                    Said::Ended(outcome) => watch(Progress::Ended(&outcome)),
                 }
-            });
-        }
+            }
+        });
         let outcomes = outcomes.into_inner().expect("all workers have ended");
         outcomes.into_iter().map(|outcome| outcome.expect("each scenario was played")).collect()
     }
@@ -225,24 +215,56 @@ fn wait(child: &mut Child, limit: Duration) -> Result<std::process::ExitStatus, 
     }
 }
 
-/// Whether a scenario does something to what it shares with others: faults, drivers, the controller. Faults of an
-/// object store strike the scenario's own buckets only.
-fn disturbs(scenario: &Scenario) -> bool {
-    let is_shared = |fault: fault::Fault| fault.row().seam != fault::Seam::Store;
-    scenario.faults().any(|spec| spec.fault().is_ok_and(is_shared))
-        || scenario.steps.iter().any(|step| {
-            matches!(
-                step,
-                Step::When(
-                    Act::StopController
-                        | Act::RestartController
-                        | Act::KillLeader
-                        | Act::RebootNode
-                        | Act::RestartCsi(_)
-                        | Act::Run { .. }
-                )
-            )
-        })
+/// Whose turn it is: each scenario begins as soon as everybody who plays can bear it.
+struct Plan {
+    needs: Vec<Needs>,
+    at: Mutex<Turns>,
+    changed: Condvar,
+}
+
+/// Places in the list of scenarios.
+struct Turns {
+    waiting: Vec<usize>,
+    playing: Vec<usize>,
+}
+
+impl Plan {
+    fn of(found: &[Found], is_shared: bool) -> Self {
+        let needs = |found: &Found| if is_shared { Needs::of(&found.scenario) } else { Needs::default() };
+        let needs: Vec<_> = found.iter().map(needs).collect();
+        let mut waiting: Vec<_> = (0..found.len()).collect();
+        waiting.sort_by_key(|at| needs[*at].turn());
+        Self { needs, at: Mutex::new(Turns { waiting, playing: Vec::new() }), changed: Condvar::new() }
+    }
+
+    /// Waits for the next scenario that may begin; `None` when none is left.
+    fn begin(&self) -> Option<usize> {
+        let mut turns = self.at.lock().expect("no worker panics with the plan");
+        loop {
+            if turns.waiting.is_empty() {
+                return None;
+            }
+            if let Some(at) = self.next(&mut turns) {
+                return Some(at);
+            }
+            turns = self.changed.wait(turns).expect("no worker panics with the plan");
+        }
+    }
+
+    /// The first who waits and whom everybody who plays can bear.
+    fn next(&self, turns: &mut Turns) -> Option<usize> {
+        let may_begin =
+            |at: &usize| turns.playing.iter().all(|other| self.needs[*at].bears(&self.needs[*other]));
+        let nth = turns.waiting.iter().position(may_begin)?;
+        let at = turns.waiting.remove(nth);
+        turns.playing.push(at);
+        Some(at)
+    }
+
+    fn end(&self, at: usize) {
+        self.at.lock().expect("no worker panics with the plan").playing.retain(|other| *other != at);
+        self.changed.notify_all();
+    }
 }
 
 fn read_all(from: &mut impl io::Read) -> Vec<u8> {
@@ -301,4 +323,38 @@ pub fn join_records(pool: &Pool, outcomes: &[Outcome], target: &Path) -> io::Res
         }
     }
     joined.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_begins_when_all_who_play_can_bear_it() {
+        let scenario = |steps: &str| {
+            let steps = serde_saphyr::from_str(steps).expect("steps");
+            Found { file: "a.yaml".into(), scenario: Scenario { steps, ..Scenario::new("one") } }
+        };
+        let [reboots, uses_nfs, plain, takes_nfs] = [
+            "- when: reboot-node",
+            "- given: {repository: {name: main, on: {nfs-export: backups}}}",
+            "- given: {repository: {name: main}}",
+            "- given: {fault: {name: nfs-server-away}}",
+        ]
+        .map(scenario);
+        let found = [reboots, uses_nfs, plain, takes_nfs];
+        let next = |plan: &Plan| plan.next(&mut plan.at.lock().expect("one thread"));
+
+        let plan = Plan::of(&found, true);
+        assert_eq!([next(&plan), next(&plan), next(&plan)], [Some(3), Some(2), None]);
+        plan.end(3);
+        assert_eq!([next(&plan), next(&plan)], [Some(1), None]);
+        plan.end(1);
+        assert_eq!(next(&plan), None, "the plain one still plays");
+        plan.end(2);
+        assert_eq!([next(&plan), next(&plan)], [Some(0), None]);
+
+        let apart = Plan::of(&found, false);
+        assert_eq!(std::array::from_fn(|_| next(&apart)), [Some(0), Some(1), Some(2), Some(3)]);
+    }
 }

@@ -6,6 +6,7 @@
 mod validate;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -135,42 +136,32 @@ impl Schema {
     /// Drops fields that the schema does not know; returns their paths.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut unknown = Vec::new();
-        self.prune_at(object, "", true, &mut unknown);
+        self.prune_at(object, &mut Trail::default(), true, &mut unknown);
         unknown
     }
 
-    fn prune_at(&self, value: &mut Value, path: &str, is_resource: bool, unknown: &mut Vec<String>) {
+    fn prune_at(&self, value: &mut Value, trail: &mut Trail, is_resource: bool, unknown: &mut Vec<String>) {
         match value {
-            Value::Object(map) => {
-                let names: Vec<String> = map.keys().cloned().collect();
-                for name in names {
-                    if is_resource && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
-                        continue;
-                    }
-                    let inner = join(path, &name);
-                    if let Some(schema) = self.properties.get(&name) {
-                        if let Some(value) = map.get_mut(&name) {
-                            schema.prune_at(value, &inner, schema.is_embedded_resource, unknown);
-                        }
-                    } else if let Some(schema) = &self.additional {
-                        if let Some(value) = map.get_mut(&name) {
-                            schema.prune_at(value, &inner, schema.is_embedded_resource, unknown);
-                        }
-                    } else if !self.preserves_unknown {
-                        map.remove(&name);
-                        unknown.push(inner);
-                    }
+            Value::Object(map) => map.retain(|name, value| {
+                if is_resource && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+                    return true;
                 }
-            }
+                let known = self.properties.get(name).or(self.additional.as_deref());
+                trail.within(name, |trail| {
+                    if let Some(schema) = known {
+                        schema.prune_at(value, trail, schema.is_embedded_resource, unknown);
+                    } else if !self.preserves_unknown {
+                        unknown.push(trail.text().to_owned());
+                    }
+                });
+                known.is_some() || self.preserves_unknown
+            }),
             Value::Array(items) => {
                 if let Some(schema) = &self.items {
                     for (index, item) in items.iter_mut().enumerate() {
-                        schema.prune_at(
-                            item,
-                            &format!("{path}[{index}]"),
-                            schema.is_embedded_resource,
-                            unknown,
-                        );
+                        trail.within_item(index, |trail| {
+                            schema.prune_at(item, trail, schema.is_embedded_resource, unknown);
+                        });
                     }
                 }
             }
@@ -216,8 +207,46 @@ impl Schema {
     }
 }
 
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+/// Where a walk through a value stands, as messages write it: `spec.list[0].name`.
+#[derive(Default)]
+struct Trail(String);
+
+impl Trail {
+    fn from(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn text(&self) -> &str {
+        &self.0
+    }
+
+    fn below(mut self, name: &str) -> Self {
+        self.enter(name);
+        self
+    }
+
+    fn enter(&mut self, name: &str) {
+        if !self.0.is_empty() {
+            self.0.push('.');
+        }
+        self.0.push_str(name);
+    }
+
+    /// Goes down to a field and comes back.
+    fn within(&mut self, name: &str, walk: impl FnOnce(&mut Self)) {
+        let length = self.0.len();
+        self.enter(name);
+        walk(self);
+        self.0.truncate(length);
+    }
+
+    /// Goes down to an item of a list and comes back.
+    fn within_item(&mut self, index: usize, walk: impl FnOnce(&mut Self)) {
+        let length = self.0.len();
+        let _ = write!(self.0, "[{index}]");
+        walk(self);
+        self.0.truncate(length);
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Schema, join};
+use super::{Schema, Trail};
 use crate::failure::Cause;
 use crate::validate::type_of;
 
@@ -10,11 +10,12 @@ impl Schema {
     /// Lists what is wrong with an object.
     pub fn validate(&self, object: &Value) -> Vec<Cause> {
         let mut causes = Vec::new();
-        self.validate_at(object, "", true, &mut causes);
+        self.validate_at(object, &mut Trail::default(), true, &mut causes);
         causes
     }
 
-    fn validate_at(&self, value: &Value, path: &str, is_resource: bool, causes: &mut Vec<Cause>) {
+    fn validate_at(&self, value: &Value, trail: &mut Trail, is_resource: bool, causes: &mut Vec<Cause>) {
+        let path = trail.text();
         let shown = if path.is_empty() { "<nil>" } else { path };
         if value.is_null() && self.is_nullable {
             return;
@@ -38,11 +39,11 @@ impl Schema {
             Value::Number(number) => {
                 self.validate_number(number.as_f64().unwrap_or(f64::NAN), value, path, causes);
             }
-            Value::Array(items) => self.validate_items(items, value, path, causes),
+            Value::Array(items) => self.validate_items(items, value, trail, causes),
             Value::Object(map) => {
                 for name in &rules.required {
                     if !map.contains_key(name) {
-                        causes.push(Cause::required(join(path, name), ""));
+                        causes.push(Cause::required(Trail::from(path).below(name).text(), ""));
                     }
                 }
                 let count = map.len() as u64;
@@ -62,13 +63,15 @@ impl Schema {
                     }
                     let schema = self.properties.get(name).or(self.additional.as_deref());
                     if let Some(schema) = schema {
-                        schema.validate_at(value, &join(path, name), schema.is_embedded_resource, causes);
+                        trail.within(name, |trail| {
+                            schema.validate_at(value, trail, schema.is_embedded_resource, causes);
+                        });
                     }
                 }
             }
             Value::Null | Value::Bool(_) => {}
         }
-        self.validate_junctors(value, path, causes);
+        self.validate_junctors(value, trail.text(), causes);
     }
 
     /// Returns the wanted type when the value has another one.
@@ -165,7 +168,8 @@ impl Schema {
         }
     }
 
-    fn validate_items(&self, items: &[Value], value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    fn validate_items(&self, items: &[Value], value: &Value, trail: &mut Trail, causes: &mut Vec<Cause>) {
+        let path = trail.text();
         let rules = &self.rules;
         let count = items.len() as u64;
         if let Some(least) = rules.min_items.filter(|least| count < *least) {
@@ -179,9 +183,10 @@ impl Schema {
             causes.push(Cause::too_many(path, items.len(), most));
         }
         for (index, item) in items.iter().enumerate() {
-            let inner = format!("{path}[{index}]");
             if let Some(schema) = &self.items {
-                schema.validate_at(item, &inner, schema.is_embedded_resource, causes);
+                trail.within_item(index, |trail| {
+                    schema.validate_at(item, trail, schema.is_embedded_resource, causes);
+                });
             }
             let is_repeated = match self.list_type.as_str() {
                 "set" => items[..index].contains(item),
@@ -202,7 +207,7 @@ impl Schema {
                 } else {
                     item.clone()
                 };
-                causes.push(Cause::duplicate(inner, &shown));
+                causes.push(Cause::duplicate(format!("{}[{index}]", trail.text()), &shown));
             }
         }
     }
@@ -210,12 +215,12 @@ impl Schema {
     fn validate_junctors(&self, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         let fits = |schema: &Self| {
             let mut inner = Vec::new();
-            schema.validate_at(value, path, false, &mut inner);
+            schema.validate_at(value, &mut Trail::from(path), false, &mut inner);
             inner.is_empty()
         };
         let rules = &self.rules;
         for schema in &rules.all_of {
-            schema.validate_at(value, path, false, causes);
+            schema.validate_at(value, &mut Trail::from(path), false, causes);
         }
         let mut refuse = |detail: String| causes.push(Cause::invalid(path, value, &detail));
         if !rules.any_of.is_empty() && !rules.any_of.iter().any(fits) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::access::text;
 use crate::resource::{Column, Resource};
-use crate::shape::{Rows, metadata_of};
+use crate::shape::{PartialObject, Rows};
 
 /// Renders objects as a table.
 pub(crate) fn render(
@@ -26,7 +26,7 @@ pub(crate) fn render(
         .iter()
         .map(|object| {
             let carried = match rows {
-                Rows::Metadata => metadata_of(object),
+                Rows::Metadata => json!(PartialObject::of(object)),
                 Rows::Object => (*object).clone(),
                 Rows::Nothing => Value::Null,
             };

@@ -12,7 +12,7 @@ use crate::options::Operation;
 use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::server::Verb;
-use crate::state::{Call, FOREGROUND, ORPHAN, State, is_done_waiting, timestamp};
+use crate::state::{Call, FOREGROUND, ORPHAN, State, is_done_waiting, is_finalized, timestamp};
 use crate::store::Stored;
 
 /// What became of a deletion.
@@ -40,14 +40,23 @@ impl State {
         if resource.is("batch", "jobs") && options.propagation.is_none() {
             call.warnings.push("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning".to_owned());
         }
-        let mut object = before.clone();
         let held_by = deletion_finalizers(resource, before, options.propagation);
+        let grace = kinds::grace_period(resource, before, options.grace_period_seconds);
+        if !is_deleting(before) && held_by.is_empty() && grace == 0 && is_finalized(resource, before) {
+            // The last state that watchers see is the one before the deletion was asked for.
+            let last = before.clone();
+            return Ok(Deleted::Gone(if call.dry_run {
+                self.unsaved(last)
+            } else {
+                self.commit(resource, call, "", Verb::Delete, last)
+            }));
+        }
+        let mut object = before.clone();
         if held_by.is_empty() {
             remove(&mut object, &["metadata", "finalizers"]);
         } else {
             set(&mut object, &["metadata", "finalizers"], held_by);
         }
-        let grace = kinds::grace_period(resource, before, options.grace_period_seconds);
         let held_grace = number(before, &["metadata", "deletionGracePeriodSeconds"]);
         if !is_deleting(before) {
             let until = (self.options.now)() + jiff::SignedDuration::from_secs(grace);
@@ -73,9 +82,7 @@ impl State {
             }
             return Ok(Deleted::Marked(self.commit(resource, call, "", Verb::Update, object)));
         }
-        // The last state that watchers see is the one before the deletion was asked for.
-        let last = if is_deleting(before) { object } else { before.clone() };
-        Ok(Deleted::Gone(self.commit(resource, call, "", Verb::Delete, last)))
+        Ok(Deleted::Gone(self.commit(resource, call, "", Verb::Delete, object)))
     }
 
     /// Deletes every selected object; returns them as they were.

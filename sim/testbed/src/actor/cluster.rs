@@ -181,10 +181,17 @@ impl Cluster {
         name: &str,
         change: impl FnOnce(&mut Value),
     ) -> Result<(), Failure> {
-        self.write(resource, namespace, name, change, false)
+        let Some(stored) = self.get(resource, namespace, name) else { return Ok(()) };
+        let mut object = (*stored).clone();
+        change(&mut object);
+        if object == *stored {
+            return Ok(());
+        }
+        self.direct.update(object).map(drop)
     }
 
-    /// As [`Cluster::change`] for the status.
+    /// As [`Cluster::change`] for the status: the change is shown metadata and status, because the server takes
+    /// nothing else of such a write.
     pub fn change_status(
         &self,
         resource: Resource,
@@ -192,24 +199,15 @@ impl Cluster {
         name: &str,
         change: impl FnOnce(&mut Value),
     ) -> Result<(), Failure> {
-        self.write(resource, namespace, name, change, true)
-    }
-
-    fn write(
-        &self,
-        resource: Resource,
-        namespace: &str,
-        name: &str,
-        change: impl FnOnce(&mut Value),
-        status: bool,
-    ) -> Result<(), Failure> {
         let Some(stored) = self.get(resource, namespace, name) else { return Ok(()) };
-        let mut object = (*stored).clone();
+        let parts = ["apiVersion", "kind", "metadata", "status"];
+        let shown = parts.into_iter().filter_map(|part| Some((part.to_owned(), stored.get(part)?.clone())));
+        let mut object = Value::Object(shown.collect());
         change(&mut object);
-        if object == *stored {
+        if parts.into_iter().all(|part| object.get(part) == stored.get(part)) {
             return Ok(());
         }
-        if status { self.direct.update_status(object) } else { self.direct.update(object) }.map(|_| ())
+        self.direct.update_status(object).map(drop)
     }
 
     /// Deletes an object; an absent one is not an error.
@@ -235,16 +233,20 @@ impl Cluster {
         finalizer: &str,
         wanted: bool,
     ) {
+        let has = |object: &Value| {
+            let held = at(object, "/metadata/finalizers").and_then(Value::as_array);
+            held.is_some_and(|held| held.iter().any(|each| each == finalizer))
+        };
+        if self.get(resource, namespace, name).is_none_or(|stored| has(&stored) == wanted) {
+            return;
+        }
         let result = self.change(resource, namespace, name, |object| {
             let mut list: Vec<Value> =
                 object.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
-            let has = list.iter().any(|each| each == finalizer);
-            if wanted && !has {
+            if wanted {
                 list.push(json!(finalizer));
-            } else if !wanted && has {
-                list.retain(|each| each != finalizer);
             } else {
-                return;
+                list.retain(|each| each != finalizer);
             }
             if list.is_empty() {
                 object["metadata"].as_object_mut().expect("metadata is an object").remove("finalizers");

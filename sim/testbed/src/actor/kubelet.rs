@@ -59,6 +59,9 @@ enum Signal {
     Kill(&'static str),
 }
 
+/// A container, how it ended, and how often it was restarted in place.
+type EndOf = (Arc<Value>, Ended, u64);
+
 /// A pod that is being run.
 struct Running {
     stop: watch::Sender<bool>,
@@ -225,12 +228,8 @@ impl Inner {
         match outcome {
             Ok(ended) => self.finish(&pod, &ended),
             Err(Signal::Kill(reason)) => {
-                let all = containers(&pod, "containers");
-                let ended = all
-                    .into_iter()
-                    .map(|container| (container, Ended { code: 137, message: String::new(), reason }, 0))
-                    .collect();
-                self.finish(&pod, &ended);
+                let end = Ended { code: 137, message: String::new(), reason };
+                self.finish(&pod, &all_ended(&pod, &end));
             }
         }
         self.running().remove(uid(&pod));
@@ -248,12 +247,7 @@ impl Inner {
     }
 
     /// Everything between a node and the end: set-up, init containers, containers.
-    async fn work(
-        self: Arc<Self>,
-        pod: Arc<Value>,
-        stop: watch::Receiver<bool>,
-        pages: Pages,
-    ) -> Vec<(Value, Ended, u64)> {
+    async fn work(self: Arc<Self>, pod: Arc<Value>, stop: watch::Receiver<bool>, pages: Pages) -> Vec<EndOf> {
         let Some(volumes) = self.set_up(&pod, &stop).await else { return stopped_before_start(&pod) };
         let mut stop = stop;
         tokio::select! {
@@ -262,22 +256,19 @@ impl Inner {
             () = told(&mut stop) => return stopped_before_start(&pod),
         }
         for container in containers(&pod, "initContainers") {
+            let container = Arc::new(container.clone());
             let Some(ended) = self.run_container(&pod, &container, &volumes, stop.clone(), 0, &pages).await
             else {
                 return stopped_before_start(&pod);
             };
             if ended.code != 0 {
-                return containers(&pod, "containers")
-                    .into_iter()
-                    .map(|container| (container, ended.clone(), 0))
-                    .collect();
+                return all_ended(&pod, &ended);
             }
         }
-        let all = containers(&pod, "containers");
-        let runs = all.iter().map(|container| {
+        let runs = containers(&pod, "containers").iter().map(|container| {
             Arc::clone(&self).keep_running(
                 Arc::clone(&pod),
-                container.clone(),
+                Arc::new(container.clone()),
                 volumes.clone(),
                 stop.clone(),
                 pages.clone(),
@@ -340,7 +331,7 @@ impl Inner {
     async fn run_container(
         &self,
         pod: &Arc<Value>,
-        container: &Value,
+        container: &Arc<Value>,
         volumes: &Volumes,
         stop: watch::Receiver<bool>,
         restarts: u64,
@@ -390,7 +381,7 @@ impl Inner {
             faults: self.faults.clone(),
             mover: Arc::clone(&self.mover),
             pod: Arc::clone(pod),
-            container: container.clone(),
+            container: Arc::clone(container),
             variables,
             mounts,
             restarts,
@@ -429,11 +420,11 @@ impl Inner {
     async fn keep_running(
         self: Arc<Self>,
         pod: Arc<Value>,
-        container: Value,
+        container: Arc<Value>,
         volumes: Volumes,
         stop: watch::Receiver<bool>,
         pages: Pages,
-    ) -> (Value, Ended, u64) {
+    ) -> EndOf {
         let mut restarts = 0;
         let mut told_to_stop = stop.clone();
         loop {
@@ -495,7 +486,7 @@ impl Inner {
         });
     }
 
-    fn finish(&self, pod: &Value, ended: &Vec<(Value, Ended, u64)>) {
+    fn finish(&self, pod: &Value, ended: &[EndOf]) {
         let now = self.cluster.timestamp();
         let failed = ended.iter().find(|(_, ended, _)| ended.code != 0);
         let detail = match failed.or(ended.first()) {
@@ -605,15 +596,18 @@ async fn killed(kill: &mut watch::Receiver<Option<Signal>>) -> Signal {
     }
 }
 
-fn containers(pod: &Value, field: &str) -> Vec<Value> {
-    pod["spec"][field].as_array().cloned().unwrap_or_default()
+fn containers<'a>(pod: &'a Value, field: &str) -> &'a [Value] {
+    pod["spec"][field].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn stopped_before_start(pod: &Value) -> Vec<(Value, Ended, u64)> {
-    containers(pod, "containers")
-        .into_iter()
-        .map(|container| (container, Ended::with(143, String::new()), 0))
-        .collect()
+/// All containers, with the same end.
+fn all_ended(pod: &Value, end: &Ended) -> Vec<EndOf> {
+    let all = containers(pod, "containers").iter();
+    all.map(|container| (Arc::new(container.clone()), end.clone(), 0)).collect()
+}
+
+fn stopped_before_start(pod: &Value) -> Vec<EndOf> {
+    all_ended(pod, &Ended::with(143, String::new()))
 }
 
 fn refuse_root(pod: &Value, container: &Value) -> Option<String> {

@@ -148,7 +148,7 @@ impl Actor for Scheduler {
             return Next::Done;
         }
         let now = self.cluster.timestamp();
-        let mut scheduled = (*pod).clone();
+        let mut scheduled = json!({"status": pod["status"]});
         set_condition(&mut scheduled, "PodScheduled", "True", "", "", &now);
         let binding = json!({"spec": {"nodeName": name(node)}, "status": {"conditions": scheduled["status"]["conditions"]}});
         let bound = self.cluster.direct().patch(

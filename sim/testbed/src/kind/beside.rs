@@ -86,7 +86,10 @@ impl Bed {
             }
             How::Cut => {}
         }
-        self.watch_road("-I", nas, how)
+        self.watch_road("-I", nas, how).inspect_err(|_| {
+            // Nobody lifts what was never armed.
+            let _ = self.bring_back(nas, how);
+        })
     }
 
     /// How many packets the nodes have sent to an NFS server since it is away.

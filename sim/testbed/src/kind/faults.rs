@@ -11,7 +11,7 @@
 //!
 //! A double that was told keeps count of its firings, and [`Bed::take_firings`] takes them into the record. A
 //! fault of an object store strikes the scenario's own buckets only; any other strikes whoever it aims at in the
-//! whole cluster: scenarios that arm one are played alone.
+//! whole cluster: who arms one is not played beside those whom it would strike.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@
 //! few fields that pods ask of themselves. What is required and missing is an error with kubelet's text; it
 //! keeps the container from starting and is tried again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -57,6 +57,26 @@ pub fn resolve(
     Ok(variables)
 }
 
+/// The maps in which a Secret or ConfigMap holds its keys, the stronger first, and whether values are in base64.
+fn holders(kind: &str) -> [(&'static str, bool); 2] {
+    if kind == "secret" {
+        // The server folds stringData into data; accept both.
+        [("stringData", false), ("data", true)]
+    } else {
+        [("binaryData", true), ("data", false)]
+    }
+}
+
+fn read(value: &Value, is_encoded: bool) -> Vec<u8> {
+    let value = value.as_str().unwrap_or_default();
+    if is_encoded { STANDARD.decode(value).unwrap_or_default() } else { value.as_bytes().to_vec() }
+}
+
+fn find(cluster: &Cluster, kind: &str, space: &str, object: &str) -> Option<Arc<Value>> {
+    let resource = if kind == "secret" { resource::SECRET } else { resource::CONFIG_MAP };
+    cluster.get(resource, space, object)
+}
+
 /// All keys of a Secret or ConfigMap, decoded; `None` if it does not exist.
 pub fn read_all(
     cluster: &Cluster,
@@ -64,48 +84,30 @@ pub fn read_all(
     space: &str,
     object: &str,
 ) -> Option<BTreeMap<String, Vec<u8>>> {
-    let resource = if kind == "secret" { resource::SECRET } else { resource::CONFIG_MAP };
-    let object = cluster.get(resource, space, object)?;
+    let object = find(cluster, kind, space, object)?;
     let mut data = BTreeMap::new();
-    let texts = |field: &str| object[field].as_object().cloned().unwrap_or_default();
-    for (key, value) in texts("data") {
-        let value = value.as_str().unwrap_or_default();
-        let bytes = if kind == "secret" {
-            STANDARD.decode(value).unwrap_or_default()
-        } else {
-            value.as_bytes().to_vec()
-        };
-        data.insert(key, bytes);
-    }
-    if kind == "configmap" {
-        for (key, value) in texts("binaryData") {
-            data.insert(key, STANDARD.decode(value.as_str().unwrap_or_default()).unwrap_or_default());
-        }
-    } else {
-        // The server folds stringData into data; accept both.
-        data.extend(
-            texts("stringData")
-                .into_iter()
-                .map(|(key, value)| (key, value.as_str().unwrap_or_default().as_bytes().to_vec())),
-        );
+    for (holder, is_encoded) in holders(kind).into_iter().rev() {
+        let keys = object[holder].as_object().into_iter().flatten();
+        data.extend(keys.map(|(key, value)| (key.clone(), read(value, is_encoded))));
     }
     Some(data)
 }
 
 fn key_of(cluster: &Cluster, kind: &str, space: &str, reference: &Value) -> Result<Option<String>, String> {
-    let (object, key) = (text(reference, "/name"), text(reference, "/key"));
+    let (name, key) = (text(reference, "/name"), text(reference, "/key"));
     let is_optional = reference["optional"] == true;
-    match read_all(cluster, kind, space, object) {
-        None if is_optional => Ok(None),
-        None => Err(format!("{kind} \"{object}\" not found")),
-        Some(data) => match data.get(key) {
-            Some(value) => Ok(Some(lossy(value))),
-            None if is_optional => Ok(None),
-            None => {
-                let kind = if kind == "secret" { "Secret" } else { "ConfigMap" };
-                Err(format!("couldn't find key {key} in {kind} {space}/{object}"))
-            }
-        },
+    let Some(object) = find(cluster, kind, space, name) else {
+        return if is_optional { Ok(None) } else { Err(format!("{kind} \"{name}\" not found")) };
+    };
+    let found = holders(kind).into_iter().find_map(|(holder, is_encoded)| {
+        object[holder].get(key).map(|value| lossy(&read(value, is_encoded)))
+    });
+    match found {
+        None if !is_optional => {
+            let kind = if kind == "secret" { "Secret" } else { "ConfigMap" };
+            Err(format!("couldn't find key {key} in {kind} {space}/{name}"))
+        }
+        found => Ok(found),
     }
 }
 

@@ -82,7 +82,7 @@ pub struct Start {
     /// The pod.
     pub pod: Arc<Value>,
     /// The container in its specification.
-    pub container: Value,
+    pub container: Arc<Value>,
     /// Its environment.
     pub variables: BTreeMap<String, String>,
     /// Its mounts.
@@ -252,7 +252,7 @@ impl Start {
             .pod
             .pointer("/spec/initContainers")
             .and_then(Value::as_array)
-            .is_some_and(|all| all.contains(&self.container));
+            .is_some_and(|all| all.contains(&*self.container));
         if always && !is_init {
             // A workload serves until it is told to stop.
             let mut stop = self.stop.clone();
