@@ -4,7 +4,12 @@
 //! `kind`. Each has a run of its own, and they go one after another: every run sweeps when it begins, and would
 //! take from another test what that test wants to see swept.
 
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _},
+    process::Stdio,
+    time::Duration,
+};
 
 use cluster::{
     Command, Error, KindCluster, MINIO_IMAGE, Minio, NETBASE_IMAGE, NODE_IMAGE, Run, RunOptions, Sibling,
@@ -364,12 +369,15 @@ async fn nothing_is_left_of_a_run_that_was_killed_at_any_point() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(millis)).await; // a point in time is what this test is about
+        // A point in time is what this test is about, counted from the run's beginning: a busy machine starts late.
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        out.read_line(&mut said).unwrap();
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         let signal = if polite { "-INT" } else { "-KILL" };
         let pid = child.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut said).unwrap();
+        out.read_to_string(&mut said).unwrap();
         let ended = child.wait().unwrap();
         let id =
             said.strip_prefix("run ").and_then(|rest| rest.split(',').next()).unwrap_or("none").to_owned();

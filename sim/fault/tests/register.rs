@@ -85,6 +85,22 @@ fn the_observer_sees_arming_firing_and_lift_in_order() {
     assert_eq!(*seen.lock().unwrap(), ["armed", "fired", "lifted", "restarted"]);
 }
 
+#[test]
+fn a_hang_of_writes_lets_clients_mount_and_read() {
+    let register = Register::new(1);
+    register.arm(nfs::hard_mount_hang::Spec { writes_only: true, ..Default::default() });
+    for (operation, expected) in [
+        ("lookup", Verdict::Proceed),
+        ("list", Verdict::Proceed),
+        ("read", Verdict::Proceed),
+        ("write", Verdict::Hang),
+        ("create", Verdict::Hang),
+        ("rename", Verdict::Hang),
+    ] {
+        assert_eq!(register.verdict(Seam::Nfs, "a", operation, "nas").1, expected, "{operation}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hang_ends_with_the_lift() {
     let register = Register::new(1);

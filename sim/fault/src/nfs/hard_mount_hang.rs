@@ -27,6 +27,8 @@ pub const ROW: Row = Row {
 pub struct Spec {
     /// Where it strikes.
     pub aim: Aim,
+    /// Only what writes waits: clients mount, look and read as before.
+    pub writes_only: bool,
 }
 
 impl Effect for Spec {
@@ -37,7 +39,7 @@ impl Effect for Spec {
         &self.aim
     }
     fn reaches(&self, point: &Point) -> bool {
-        point.seam == Seam::Nfs
+        point.seam == Seam::Nfs && (!self.writes_only || super::WRITES.contains(&point.operation.as_str()))
     }
     fn verdict(&self, _: &Point, _: &mut ChaCha8Rng, _: &mut BTreeSet<String>) -> Verdict {
         Verdict::Hang
