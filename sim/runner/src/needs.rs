@@ -15,7 +15,7 @@ const STORAGE: [&str; 2] = ["nfs", "cephfs"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The whole bed, for itself.
-    pub is_alone: bool,
+    is_alone: bool,
     uses: BTreeSet<&'static str>,
     disturbs: BTreeSet<&'static str>,
 }
