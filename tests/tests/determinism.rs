@@ -11,6 +11,8 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use acceptance::binary::{self, Profile};
@@ -84,16 +86,30 @@ fn debug() -> PathBuf {
     binary::program("runner", "firedrill", Profile::Debug).expect("a debug build is always to be had")
 }
 
+/// Plays a program again and again, as many processes side by side as there are cores, and wants the first record.
 fn same(first: &Run, program: &Path, runs: std::ops::Range<usize>, what: &str) {
-    for run in runs {
-        let jobs = run % 2 + 1;
-        let again = play(program, jobs, None);
-        assert!(
-            again.digests == first.digests,
-            "{what} run {run} with --jobs {jobs} differs: {}",
-            first_difference(&first.record, &again.record)
-        );
-    }
+    let next = AtomicUsize::new(runs.start);
+    let play_on = || {
+        loop {
+            let run = next.fetch_add(1, Ordering::Relaxed);
+            if run >= runs.end {
+                return;
+            }
+            let jobs = run % 2 + 1;
+            let again = play(program, jobs, None);
+            assert!(
+                again.digests == first.digests,
+                "{what} run {run} with --jobs {jobs} differs: {}",
+                first_difference(&first.record, &again.record)
+            );
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(play_on);
+        }
+    });
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
+
+use crate::unread::Unread;
 
 /// How many events an object may have at once.
 const BURST: u32 = 25;
@@ -70,15 +71,13 @@ impl Recorder {
     /// Writes an event about an object.
     pub async fn publish(&self, about: &ObjectReference, note: Note, now: Timestamp) {
         let namespace = about.namespace.clone().unwrap_or_else(|| "default".into());
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let events = Unread::of::<Event>(&self.client, Some(&namespace));
         let Some(write) = self.remember(about, &note, now) else { return };
         let result = match write {
-            Write::Create(name) => {
-                events.create(&PostParams::default(), &self.event(about, note, name, now)).await.map(drop)
-            }
+            Write::Create(name) => events.create(&self.event(about, note, name, now)).await,
             Write::Count(name, count) => {
                 let patch = json!({"count": count, "lastTimestamp": Time(now)});
-                events.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+                events.merge(&name, patch).await
             }
         };
         if let Err(error) = result {

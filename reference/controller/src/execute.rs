@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use api::{KopiaMaintenance, ReplicationDestination, ReplicationSource, VolumeSnapshot};
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use kube::{Client, Resource};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::act::{Act, Kind, Object, Status};
 use crate::event::{Note, Recorder};
 use crate::metrics::{About, Metrics};
 use crate::obstacle::Obstacle;
+use crate::unread::Unread;
 
 /// Why a plan was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -121,16 +120,11 @@ impl Hands<'_> {
         .map_err(Error::Cluster)
     }
 
-    async fn create_one<K>(&self, object: &K) -> Result<(), kube::Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned
-            + Serialize,
-    {
-        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
-        api.create(&PostParams::default(), object).await.map(drop)
+    async fn create_one<K: Resource<DynamicType = ()> + Serialize>(
+        &self,
+        object: &K,
+    ) -> Result<(), kube::Error> {
+        Unread::of::<K>(self.client, Some(self.namespace)).create(object).await
     }
 
     async fn patch(&self, kind: Kind, name: &str, patch: Value) -> Result<(), Error> {
@@ -140,23 +134,17 @@ impl Hands<'_> {
             Kind::Job => self.patch_one::<Job>(name, patch).await,
             Kind::CronJob => self.patch_one::<CronJob>(name, patch).await,
             Kind::Maintenance => self.patch_one::<KopiaMaintenance>(name, patch).await,
-            Kind::Volume => {
-                let api: Api<PersistentVolume> = Api::all(self.client.clone());
-                api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
-            }
+            Kind::Volume => Unread::of::<PersistentVolume>(self.client, None).merge(name, patch).await,
         }
         .map_err(Error::Cluster)
     }
 
-    async fn patch_one<K>(&self, name: &str, patch: Value) -> Result<(), kube::Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+    async fn patch_one<K: Resource<DynamicType = ()>>(
+        &self,
+        name: &str,
+        patch: Value,
+    ) -> Result<(), kube::Error> {
+        Unread::of::<K>(self.client, Some(self.namespace)).merge(name, patch).await
     }
 
     async fn delete(
@@ -179,10 +167,7 @@ impl Hands<'_> {
             Kind::Job => self.delete_one::<Job>(name, &params).await,
             Kind::CronJob => self.delete_one::<CronJob>(name, &params).await,
             Kind::Maintenance => self.delete_one::<KopiaMaintenance>(name, &params).await,
-            Kind::Volume => {
-                let api: Api<PersistentVolume> = Api::all(self.client.clone());
-                api.delete(name, &params).await.map(drop)
-            }
+            Kind::Volume => Unread::of::<PersistentVolume>(self.client, None).delete(name, &params).await,
         };
         match result {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
@@ -190,15 +175,12 @@ impl Hands<'_> {
         }
     }
 
-    async fn delete_one<K>(&self, name: &str, params: &DeleteParams) -> Result<(), kube::Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
-        api.delete(name, params).await.map(drop)
+    async fn delete_one<K: Resource<DynamicType = ()>>(
+        &self,
+        name: &str,
+        params: &DeleteParams,
+    ) -> Result<(), kube::Error> {
+        Unread::of::<K>(self.client, Some(self.namespace)).delete(name, params).await
     }
 
     /// Writes a status, as a whole and against the version that was read; an unchanged one is left alone.
@@ -210,13 +192,7 @@ impl Hands<'_> {
         }
     }
 
-    async fn status_of<K>(&self, status: &impl Serialize) -> Result<(), Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
+    async fn status_of<K: Resource<DynamicType = ()>>(&self, status: &impl Serialize) -> Result<(), Error> {
         let wanted = serde_json::to_value(status).unwrap_or_default();
         if self.known_status.as_ref() == Some(&wanted) {
             return Ok(());
@@ -230,11 +206,8 @@ impl Hands<'_> {
             "metadata": {"resourceVersion": self.resource_version},
             "status": patch,
         });
-        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
-        api.patch_status(self.name, &PatchParams::default(), &Patch::Merge(body))
-            .await
-            .map(drop)
-            .map_err(Error::Cluster)
+        let objects = Unread::of::<K>(self.client, Some(self.namespace));
+        objects.merge_status(self.name, body).await.map_err(Error::Cluster)
     }
 }
 

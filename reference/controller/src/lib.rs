@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 pub mod act;
@@ -38,6 +39,7 @@ pub mod reconcile;
 mod serve;
 pub mod subject;
 pub mod text;
+mod unread;
 mod wake;
 
 pub use contract::Profile;
@@ -127,7 +129,9 @@ impl Settings {
 /// # Cancellation
 /// Dropping the future stops the reconcilers at their next await; what they were doing is taken up again by
 /// the next run from the status it finds.
-pub async fn run(client: kube::Client, settings: Settings) {
+///
+/// The future is boxed so that it is compiled here: an `async fn` is compiled by every crate that polls it.
+pub fn run(client: kube::Client, settings: Settings) -> BoxFuture<'static, ()> {
     let recorder = |source: &str| Recorder::new(client.clone(), source);
     let context = Arc::new(Context {
         client: client.clone(),
@@ -146,7 +150,7 @@ pub async fn run(client: kube::Client, settings: Settings) {
         failures: Mutex::default(),
         watch: kube::runtime::watcher::Config { timeout: settings.watch_timeout, ..Default::default() },
     });
-    serve::all(context).await;
+    Box::pin(serve::all(context))
 }
 
 #[cfg(test)]

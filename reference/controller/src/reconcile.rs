@@ -22,6 +22,7 @@ use crate::observe::observe;
 use crate::observed::Setting;
 use crate::plan::{finish, plan};
 use crate::subject::{Method, Subject};
+use crate::unread::Unread;
 use crate::{Backoff, Now};
 
 /// How many rounds one reconcile may take.
@@ -208,8 +209,8 @@ async fn relinquish(context: &Context, subject: &Subject) -> Result<(), kube::Er
     for snapshot in marked {
         let is_ours = snapshot.owner_references().iter().any(|owner| owner.uid == subject.uid());
         if is_ours && let Act::Patch { name, patch, .. } = finish::relinquish(&snapshot, subject.uid()) {
-            let patch = kube::api::Patch::Merge(patch);
-            snapshots.patch(&name, &kube::api::PatchParams::default(), &patch).await?;
+            let marked = Unread::of::<VolumeSnapshot>(&context.client, Some(subject.namespace()));
+            marked.merge(&name, patch).await?;
         }
     }
     Ok(())

@@ -3,6 +3,8 @@
 //! Under the safe profile a stop signal ends the run at its next await point, whatever it does; under the
 //! original's it is noticed only between two commands, as a shell's trap would, and then ends the run with
 //! the code of the last command: 0. Nothing here reads a repository.
+use std::pin::Pin;
+
 use contract::{Ending, ExitCode, Failure, Operation, Outcome, Profile, Request, outcome, request::Task};
 use engine::{
     Monitor,
@@ -219,7 +221,13 @@ async fn told_to_stop(mut stop: tokio::sync::watch::Receiver<bool>) {
 /// exit code, a stop signal included. The log's last line but one tells the exit code.
 /// # Cancellation
 /// Dropping the future is a killed process: nothing is undone, nothing half-done is visible as a snapshot.
-pub async fn run(request: Request, doors: Doors) -> Outcome {
+///
+/// The future is boxed so that it is compiled here: an `async fn` is compiled by every crate that polls it.
+pub fn run(request: Request, doors: Doors) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    Box::pin(to_its_end(request, doors))
+}
+
+async fn to_its_end(request: Request, doors: Doors) -> Outcome {
     let log = Log::new(doors.log.clone(), &request);
     let run = Run { request: &request, doors: &doors, log };
     let start = run.now();

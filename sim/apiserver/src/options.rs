@@ -29,6 +29,9 @@ pub struct Options {
     pub admission: Vec<Arc<dyn Admission>>,
     /// Watch events kept per resource; an older resourceVersion answers 410 Gone.
     pub history: usize,
+    /// How long a watch event is kept, if that is limited: older ones go when the next of their resource comes.
+    /// Real servers keep theirs for 75 s at least.
+    pub history_age: Option<Duration>,
     /// How often a watch that asked for bookmarks gets one while nothing happens.
     pub bookmark_period: Duration,
     /// A watch lives at least this long, whatever `timeoutSeconds` says. Zero obeys the client as a real
@@ -48,6 +51,7 @@ impl Options {
             sequencing: Sequencing::Immediate,
             admission: Vec::new(),
             history: 4096,
+            history_age: None,
             bookmark_period: Duration::from_mins(1),
             watch_timeout_min: Duration::ZERO,
             managed_fields: ManagedFields::Always,
@@ -69,6 +73,7 @@ impl fmt::Debug for Options {
             .field("sequencing", &self.sequencing)
             .field("admission", &self.admission.len())
             .field("history", &self.history)
+            .field("history_age", &self.history_age)
             .field("bookmark_period", &self.bookmark_period)
             .field("watch_timeout_min", &self.watch_timeout_min)
             .field("managed_fields", &self.managed_fields)

@@ -15,7 +15,7 @@ use crate::failure::{Cause, Failure, quoted};
 use crate::options::{Attributes, Operation, Options};
 use crate::resource::{Registry, Resource};
 use crate::server::{Verb, Write};
-use crate::store::{Place, Store, Stored};
+use crate::store::{Place, Retention, Store, Stored};
 use crate::work::Work;
 use crate::{builtin, crd, kinds};
 
@@ -72,7 +72,7 @@ impl State {
         let mut registry = Registry::default();
         let shelves = builtin::register(&mut registry);
         let mut state = Self {
-            store: Store::new(shelves, options.history),
+            store: Store::new(shelves, Retention { count: options.history, age: options.history_age }),
             registry,
             random: ChaCha8Rng::seed_from_u64(options.seed),
             options,
@@ -141,7 +141,8 @@ impl State {
         verb: Verb,
         object: Value,
     ) -> Arc<Stored> {
-        let write = self.store.commit(resource, &call.caller, subresource, verb, object);
+        let now = (self.options.now)();
+        let write = self.store.commit(now, resource, &call.caller, subresource, verb, object);
         for tap in &self.taps {
             tap(&write);
         }

@@ -8,8 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -59,6 +61,14 @@ pub(crate) struct Event {
     pub verb: Verb,
     pub object: Arc<Stored>,
     pub previous: Option<Arc<Stored>>,
+    at: Timestamp,
+}
+
+/// How many events of a resource are kept, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    pub count: usize,
+    pub age: Option<Duration>,
 }
 
 /// A watcher that gets the events it selected.
@@ -152,8 +162,9 @@ impl Shelf {
         receiver
     }
 
-    fn record(&mut self, event: Event, history: usize) {
+    fn record(&mut self, event: Event, retention: Retention) {
         let event = Arc::new(event);
+        let oldest = retention.age.and_then(|age| event.at.checked_sub(age).ok());
         for watcher in &self.watchers {
             if let Some(change) = event.change(&watcher.selector) {
                 // A closed receiver is swept when the next watcher comes.
@@ -161,7 +172,10 @@ impl Shelf {
             }
         }
         self.events.push_back(event);
-        while self.events.len() > history.max(1) {
+        let is_old = |event: &Event| oldest.is_some_and(|oldest| event.at < oldest);
+        while self.events.len() > retention.count.max(1)
+            || self.events.front().is_some_and(|event| is_old(event))
+        {
             self.compacted = self.events.pop_front().map_or(self.compacted, |event| event.version);
         }
     }
@@ -182,12 +196,12 @@ pub(crate) struct Place {
 }
 
 /// Everything that is stored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Store {
     /// The newest resourceVersion.
     pub version: u64,
     pub shelves: Vec<Shelf>,
-    history: usize,
+    retention: Retention,
     /// Who stands where, by uid.
     uids: BTreeMap<String, Place>,
     /// Dependents by the uid of an owner, whether or not the owner is there.
@@ -195,12 +209,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub fn new(shelves: usize, history: usize) -> Self {
+    pub fn new(shelves: usize, retention: Retention) -> Self {
         Self {
             version: 1,
             shelves: (0..shelves).map(|_| Shelf::default()).collect(),
-            history,
-            ..Self::default()
+            retention,
+            uids: BTreeMap::new(),
+            dependents: BTreeMap::new(),
         }
     }
 
@@ -236,6 +251,7 @@ impl Store {
     /// Stores the new state of an object, or removes it, under the next resourceVersion.
     pub fn commit(
         &mut self,
+        now: Timestamp,
         resource: &Resource,
         caller: &str,
         subresource: &str,
@@ -257,8 +273,8 @@ impl Store {
             Verb::Create | Verb::Update => shelf.objects.insert(place.key.clone(), Arc::clone(&stored)),
         };
         shelf.record(
-            Event { version, verb, object: Arc::clone(&stored), previous: previous.clone() },
-            self.history,
+            Event { version, verb, object: Arc::clone(&stored), previous: previous.clone(), at: now },
+            self.retention,
         );
         if let Some(previous) = &previous {
             self.forget(&place, &previous.value);

@@ -3,6 +3,7 @@
 //! Nothing is ever pulled: an image that is not there is an error before anything is created. Ports go to 127.0.0.1.
 //! The container goes when its handle does; a run that keeps leaves it.
 
+use futures::future::BoxFuture;
 use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
 
 use testcontainers::{
@@ -113,37 +114,39 @@ impl Drop for Held {
 
 impl Held {
     /// Starts a container on the run's network.
-    pub async fn start(run: &Run, spec: Spec) -> Result<Self, Error> {
-        let docker = run.docker().clone();
-        require_image(&docker, &spec.image).await?;
-        take_name(&docker, &spec.name).await?;
-        let network = run.network().await?;
-        let (name, aliases) = (spec.name.clone(), spec.aliases.clone());
-        let request = request(run, spec, &network);
-        // The engine goes on creating when its client goes away; so the request outlives whoever awaits it here, and
-        // the end of the run waits for it.
-        let (hand_over, taken) = tokio::sync::oneshot::channel();
-        let busy = run.busy().await?;
-        tokio::spawn(async move {
-            let unwanted = hand_over.send(request.start().await).err();
-            drop(unwanted); // nobody waits any more: its handle removes it
-            drop(busy);
-        });
-        let started = taken.await.expect("the task sends before it ends");
-        let container = match started {
-            Ok(container) => container,
-            Err(error) => {
-                // testcontainers forgets a container that it created and could not start
-                let _ = sweep::remove_with_loops(&docker, &name, &name).await;
-                return Err(why_not(name, error));
+    pub fn start(run: &Run, spec: Spec) -> BoxFuture<'_, Result<Self, Error>> {
+        Box::pin(async move {
+            let docker = run.docker().clone();
+            require_image(&docker, &spec.image).await?;
+            take_name(&docker, &spec.name).await?;
+            let network = run.network().await?;
+            let (name, aliases) = (spec.name.clone(), spec.aliases.clone());
+            let request = request(run, spec, &network);
+            // The engine goes on creating when its client goes away; so the request outlives whoever awaits it here, and
+            // the end of the run waits for it.
+            let (hand_over, taken) = tokio::sync::oneshot::channel();
+            let busy = run.busy().await?;
+            tokio::spawn(async move {
+                let unwanted = hand_over.send(request.start().await).err();
+                drop(unwanted); // nobody waits any more: its handle removes it
+                drop(busy);
+            });
+            let started = taken.await.expect("the task sends before it ends");
+            let container = match started {
+                Ok(container) => container,
+                Err(error) => {
+                    // testcontainers forgets a container that it created and could not start
+                    let _ = sweep::remove_with_loops(&docker, &name, &name).await;
+                    return Err(why_not(name, error));
+                }
+            };
+            let held = Self { docker, name, network, aliases, keep: run.keeps(), container: Some(container) };
+            if !held.aliases.is_empty() {
+                held.disconnect().await?;
+                held.connect().await?;
             }
-        };
-        let held = Self { docker, name, network, aliases, keep: run.keeps(), container: Some(container) };
-        if !held.aliases.is_empty() {
-            held.disconnect().await?;
-            held.connect().await?;
-        }
-        Ok(held)
+            Ok(held)
+        })
     }
 
     /// The address on the run's network; none while it is cut off.

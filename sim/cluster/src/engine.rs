@@ -3,6 +3,7 @@
 //! One client serves testcontainers and this room, so both follow the same environment (`DOCKER_HOST`, Docker's
 //! context files). Checks look, they change nothing.
 
+use futures::future::BoxFuture;
 use std::{fs, path::Path, time::Duration};
 
 pub use testcontainers::bollard::Docker;
@@ -33,14 +34,17 @@ pub struct Found {
 }
 
 /// Connects to the engine and sees that it answers.
-pub async fn connect() -> Result<Docker, Error> {
-    let absent = |source: Box<dyn std::error::Error + Send + Sync>| Error::NoDocker { host: host(), source };
-    let docker = testcontainers::core::client::docker_client_instance()
-        .await
-        .map_err(|error| absent(Box::new(error)))?
-        .with_timeout(Duration::from_secs(900)); // loading a large image answers when it is done
-    docker.ping().await.map_err(|error| absent(Box::new(error)))?;
-    Ok(docker)
+pub fn connect() -> BoxFuture<'static, Result<Docker, Error>> {
+    Box::pin(async move {
+        let absent =
+            |source: Box<dyn std::error::Error + Send + Sync>| Error::NoDocker { host: host(), source };
+        let docker = testcontainers::core::client::docker_client_instance()
+            .await
+            .map_err(|error| absent(Box::new(error)))?
+            .with_timeout(Duration::from_secs(900)); // loading a large image answers when it is done
+        docker.ping().await.map_err(|error| absent(Box::new(error)))?;
+        Ok(docker)
+    })
 }
 
 /// Says where the engine is looked for.
@@ -57,29 +61,31 @@ pub fn is_local() -> bool {
 ///
 /// # Errors
 /// A precondition, see [`Error::is_precondition`].
-pub async fn check(docker: &Docker) -> Result<Found, Error> {
-    let info = docker.info().await.map_err(Error::docker("describe itself"))?;
-    let version = info.server_version.unwrap_or_default();
-    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-    if major < ENGINE_MIN {
-        return Err(Error::OldDocker { found: version, wanted: "23.0" });
-    }
-    if info.security_options.unwrap_or_default().iter().any(|option| option.contains("rootless")) {
-        return Err(Error::Unprivileged { detail: "the engine is rootless".to_owned() });
-    }
-    let cgroup_version = match info.cgroup_version {
-        Some(SystemInfoCgroupVersionEnum::_2) => 2,
-        _ => 1,
-    };
-    if is_local() {
-        check_cgroups(cgroup_version)?;
-    }
-    Ok(Found {
-        version,
-        cgroup_version,
-        processors: info.ncpu.unwrap_or(0).unsigned_abs(),
-        memory_mib: info.mem_total.unwrap_or(0).unsigned_abs() >> 20,
-        root: info.docker_root_dir.unwrap_or_default(),
+pub fn check(docker: &Docker) -> BoxFuture<'_, Result<Found, Error>> {
+    Box::pin(async move {
+        let info = docker.info().await.map_err(Error::docker("describe itself"))?;
+        let version = info.server_version.unwrap_or_default();
+        let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        if major < ENGINE_MIN {
+            return Err(Error::OldDocker { found: version, wanted: "23.0" });
+        }
+        if info.security_options.unwrap_or_default().iter().any(|option| option.contains("rootless")) {
+            return Err(Error::Unprivileged { detail: "the engine is rootless".to_owned() });
+        }
+        let cgroup_version = match info.cgroup_version {
+            Some(SystemInfoCgroupVersionEnum::_2) => 2,
+            _ => 1,
+        };
+        if is_local() {
+            check_cgroups(cgroup_version)?;
+        }
+        Ok(Found {
+            version,
+            cgroup_version,
+            processors: info.ncpu.unwrap_or(0).unsigned_abs(),
+            memory_mib: info.mem_total.unwrap_or(0).unsigned_abs() >> 20,
+            root: info.docker_root_dir.unwrap_or_default(),
+        })
     })
 }
 

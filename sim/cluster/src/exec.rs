@@ -6,7 +6,7 @@
 use std::{fmt, path::Path, pin::Pin};
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use testcontainers::bollard::{
     Docker, body_full, body_try_stream,
     container::LogOutput,
@@ -109,61 +109,66 @@ impl Output {
 }
 
 /// Runs a command in a container; an exit code is an answer, not an error.
-pub async fn exec(docker: &Docker, container: &str, command: Command) -> Result<Output, Error> {
-    let doing = || format!("run `{command:?}` in {container}");
-    let options = CreateExecOptions {
-        attach_stdin: Some(command.input.is_some()),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        env: Some(command.environment.clone()),
-        cmd: Some(command.words.clone()),
-        user: command.user.clone(),
-        ..Default::default()
-    };
-    let created = docker.create_exec(container, options).await.map_err(Error::docker(doing()))?;
-    let started = docker
-        .start_exec(
-            &created.id,
-            Some(StartExecOptions { detach: false, tty: false, output_capacity: Some(1 << 20) }),
-        )
-        .await
-        .map_err(Error::docker(doing()))?;
-    let failed = doing();
-    let StartExecResults::Attached { mut output, mut input } = started else {
-        return Err(Error::Unreadable { what: failed, detail: "the engine detached".to_owned() });
-    };
-    let feed = async move {
-        if let Some(mut reader) = command.input {
-            // A command may end before it has read everything; its exit code tells.
-            let _ = tokio::io::copy(&mut reader, &mut input).await;
-            let _ = input.shutdown().await;
-        }
-        input // kept: dropping it early would close the connection the answer comes on
-    };
-    let collect = async {
-        let mut said = Output::default();
-        while let Some(piece) = output.next().await {
-            match piece.map_err(Error::docker(failed.clone()))? {
-                LogOutput::StdErr { message } => said.stderr.extend_from_slice(&message),
-                LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                    said.stdout.extend_from_slice(&message);
-                }
-                LogOutput::StdIn { .. } => {}
+pub fn exec<'a>(
+    docker: &'a Docker,
+    container: &'a str,
+    command: Command,
+) -> BoxFuture<'a, Result<Output, Error>> {
+    Box::pin(async move {
+        let doing = format!("run `{command:?}` in {container}");
+        let options = CreateExecOptions {
+            attach_stdin: Some(command.input.is_some()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            env: Some(command.environment.clone()),
+            cmd: Some(command.words.clone()),
+            user: command.user.clone(),
+            ..Default::default()
+        };
+        let created = docker.create_exec(container, options).await.map_err(Error::docker(doing.clone()))?;
+        let started = docker
+            .start_exec(
+                &created.id,
+                Some(StartExecOptions { detach: false, tty: false, output_capacity: Some(1 << 20) }),
+            )
+            .await
+            .map_err(Error::docker(doing.clone()))?;
+        let StartExecResults::Attached { mut output, mut input } = started else {
+            return Err(Error::Unreadable { what: doing, detail: "the engine detached".to_owned() });
+        };
+        let feed = async move {
+            if let Some(mut reader) = command.input {
+                // A command may end before it has read everything; its exit code tells.
+                let _ = tokio::io::copy(&mut reader, &mut input).await;
+                let _ = input.shutdown().await;
             }
-        }
-        Ok::<_, Error>(said)
-    };
-    let mut said = {
-        let feed = std::pin::pin!(feed);
-        let collect = std::pin::pin!(collect);
-        match futures::future::select(collect, feed).await {
-            futures::future::Either::Left((said, _)) => said?,
-            futures::future::Either::Right((_input, collect)) => collect.await?,
-        }
-    };
-    let seen = docker.inspect_exec(&created.id).await.map_err(Error::docker(failed.clone()))?;
-    said.code = seen.exit_code.unwrap_or(-1);
-    Ok(said)
+            input // kept: dropping it early would close the connection the answer comes on
+        };
+        let collect = async {
+            let mut said = Output::default();
+            while let Some(piece) = output.next().await {
+                match piece.map_err(Error::docker(doing.clone()))? {
+                    LogOutput::StdErr { message } => said.stderr.extend_from_slice(&message),
+                    LogOutput::StdOut { message } | LogOutput::Console { message } => {
+                        said.stdout.extend_from_slice(&message);
+                    }
+                    LogOutput::StdIn { .. } => {}
+                }
+            }
+            Ok::<_, Error>(said)
+        };
+        let mut said = {
+            let feed = std::pin::pin!(feed);
+            let collect = std::pin::pin!(collect);
+            match futures::future::select(collect, feed).await {
+                futures::future::Either::Left((said, _)) => said?,
+                futures::future::Either::Right((_input, collect)) => collect.await?,
+            }
+        };
+        let seen = docker.inspect_exec(&created.id).await.map_err(Error::docker(doing.clone()))?;
+        said.code = seen.exit_code.unwrap_or(-1);
+        Ok(said)
+    })
 }
 
 /// Runs a command in a container; any exit code but 0 is an error that shows the end of its output.

@@ -5,6 +5,9 @@
 //! a deadline, and says what it waits for; every precondition is an [`Error`] of one sentence. Needs a Docker Engine
 //! (23 or newer, privileged containers); building images needs root, Go and debootstrap as well.
 //!
+//! What talks to the engine at length gives a boxed future, so that it is compiled here, once: an `async fn` is compiled
+//! by every crate that polls it, with all of the client below it.
+//!
 //! It knows no other room: nothing of backups, faults or scenarios, and no Kubernetes client. It never pulls an image.
 //! Read [`kind`] next, then [`image`].
 //!

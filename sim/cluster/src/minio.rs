@@ -3,6 +3,7 @@
 //! Pods reach it by its alias, this machine by a published port; the certificate names both. Buckets are directories
 //! of its volume, made before it looks.
 
+use futures::future::BoxFuture;
 use std::time::Duration;
 
 use crate::{Error, Run, Sibling, certificate::Authority, recipe};
@@ -59,42 +60,45 @@ impl MinioBuilder {
     }
 
     /// Starts it and waits until it is ready to serve, with its buckets.
-    pub async fn start(self) -> Result<Minio, Error> {
-        if self.image == recipe::MINIO_IMAGE {
-            crate::container::require_image(self.run.docker(), &self.image).await?;
-            crate::image::require_current(self.run.docker(), &self.image).await?;
-        }
-        let (access_key, secret_key) = ("firedrill".to_owned(), "firedrill-secret".to_owned());
-        let mut builder = Sibling::builder(&self.run, &self.name, self.image)
-            .arguments(["server", "/data", "--address", ":9000", "--certs-dir", "/certs"])
-            .env("MINIO_ROOT_USER", &access_key)
-            .env("MINIO_ROOT_PASSWORD", &secret_key)
-            .env("MINIO_BROWSER", "off")
-            .env("MINIO_UPDATE", "off")
-            .volume("/data")
-            .volume("/certs");
-        builder = match self.port {
-            Some(port) => builder.port_at(PORT, port),
-            None => builder.port(PORT),
-        };
-        let sibling = Box::pin(builder.start()).await?;
-        let authority = if self.tls {
-            let authority = Authority::new("firedrill test authority")?;
-            let names = [sibling.alias(), sibling.container(), "localhost", "127.0.0.1"].map(str::to_owned);
-            let identity = authority.identity(&names)?;
-            sibling.write("/certs/public.crt", identity.certificate.as_bytes(), 0o644).await?;
-            sibling.write("/certs/private.key", identity.key.as_bytes(), 0o600).await?;
-            sibling.restart().await?; // it looks for certificates when it starts
-            Some(authority)
-        } else {
-            None
-        };
-        let minio = Minio { sibling, access_key, secret_key, authority };
-        minio.wait_ready(Duration::from_secs(30)).await?;
-        for bucket in &self.buckets {
-            minio.make_bucket(bucket).await?;
-        }
-        Ok(minio)
+    pub fn start(self) -> BoxFuture<'static, Result<Minio, Error>> {
+        Box::pin(async move {
+            if self.image == recipe::MINIO_IMAGE {
+                crate::container::require_image(self.run.docker(), &self.image).await?;
+                crate::image::require_current(self.run.docker(), &self.image).await?;
+            }
+            let (access_key, secret_key) = ("firedrill".to_owned(), "firedrill-secret".to_owned());
+            let mut builder = Sibling::builder(&self.run, &self.name, self.image)
+                .arguments(["server", "/data", "--address", ":9000", "--certs-dir", "/certs"])
+                .env("MINIO_ROOT_USER", &access_key)
+                .env("MINIO_ROOT_PASSWORD", &secret_key)
+                .env("MINIO_BROWSER", "off")
+                .env("MINIO_UPDATE", "off")
+                .volume("/data")
+                .volume("/certs");
+            builder = match self.port {
+                Some(port) => builder.port_at(PORT, port),
+                None => builder.port(PORT),
+            };
+            let sibling = Box::pin(builder.start()).await?;
+            let authority = if self.tls {
+                let authority = Authority::new("firedrill test authority")?;
+                let names =
+                    [sibling.alias(), sibling.container(), "localhost", "127.0.0.1"].map(str::to_owned);
+                let identity = authority.identity(&names)?;
+                sibling.write("/certs/public.crt", identity.certificate.as_bytes(), 0o644).await?;
+                sibling.write("/certs/private.key", identity.key.as_bytes(), 0o600).await?;
+                sibling.restart().await?; // it looks for certificates when it starts
+                Some(authority)
+            } else {
+                None
+            };
+            let minio = Minio { sibling, access_key, secret_key, authority };
+            minio.wait_ready(Duration::from_secs(30)).await?;
+            for bucket in &self.buckets {
+                minio.make_bucket(bucket).await?;
+            }
+            Ok(minio)
+        })
     }
 }
 

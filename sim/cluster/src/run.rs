@@ -4,6 +4,7 @@
 //! end removes all that bear its id, whether or not their handles still exist. Ctrl-C and SIGTERM do the same through
 //! [`Run::interrupted`]; a killed process leaves its things to the next run.
 
+use futures::future::BoxFuture;
 use std::{
     collections::BTreeMap,
     fs,
@@ -46,22 +47,24 @@ struct Inner {
 
 impl Run {
     /// Connects, checks the engine, removes what dead runs left, and begins.
-    pub async fn start(options: RunOptions) -> Result<Self, Error> {
-        let docker = engine::connect().await?;
-        let found = engine::check(&docker).await?;
-        let swept = sweep::sweep(&docker, Which::LeftBehind).await?;
-        let id = fresh_id();
-        let directory = cache::root().join("runs").join(&id);
-        fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
-        let owner = directory.join("owner");
-        let mut mark = Owner::this_process().label();
-        if options.keep {
-            mark = format!("{} {mark}", mark::KEEP);
-        }
-        fs::write(&owner, mark).map_err(Error::file("write", &owner))?;
-        let network = Mutex::new(false);
-        let (keep, ended) = (options.keep, Arc::default());
-        Ok(Self(Arc::new(Inner { id, keep, docker, found, swept, directory, network, ended })))
+    pub fn start(options: RunOptions) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move {
+            let docker = engine::connect().await?;
+            let found = engine::check(&docker).await?;
+            let swept = sweep::sweep(&docker, Which::LeftBehind).await?;
+            let id = fresh_id();
+            let directory = cache::root().join("runs").join(&id);
+            fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
+            let owner = directory.join("owner");
+            let mut mark = Owner::this_process().label();
+            if options.keep {
+                mark = format!("{} {mark}", mark::KEEP);
+            }
+            fs::write(&owner, mark).map_err(Error::file("write", &owner))?;
+            let network = Mutex::new(false);
+            let (keep, ended) = (options.keep, Arc::default());
+            Ok(Self(Arc::new(Inner { id, keep, docker, found, swept, directory, network, ended })))
+        })
     }
 
     /// Six letters and digits that tell this run from every other.
@@ -147,12 +150,14 @@ impl Run {
 
     /// Ends the run: everything that bears its id is removed, unless it keeps. What the engine was still making when
     /// its maker was interrupted is waited for, and goes as well; what is asked for later is refused.
-    pub async fn finish(&self) -> Result<Swept, Error> {
-        if self.0.keep {
-            return Ok(Swept::default());
-        }
-        *self.0.ended.write().await = true;
-        sweep::sweep(&self.0.docker, Which::Run(self.id())).await
+    pub fn finish(&self) -> BoxFuture<'_, Result<Swept, Error>> {
+        Box::pin(async move {
+            if self.0.keep {
+                return Ok(Swept::default());
+            }
+            *self.0.ended.write().await = true;
+            sweep::sweep(&self.0.docker, Which::Run(self.id())).await
+        })
     }
 
     /// Comes back when the process is asked to end (Ctrl-C, SIGTERM, SIGHUP), with the exit code for that.

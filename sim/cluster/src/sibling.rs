@@ -3,6 +3,7 @@
 //! It can be stopped, paused and cut off the network, which are three different outages to whoever talks to it:
 //! connections refused, connections that hang, and no route.
 
+use futures::future::BoxFuture;
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
@@ -106,10 +107,12 @@ impl SiblingBuilder {
     }
 
     /// Starts it and sees that it still runs; what it serves is for the caller to wait for.
-    pub async fn start(self) -> Result<Sibling, Error> {
-        let alias = self.spec.aliases[0].clone();
-        let held = Box::pin(Held::start(&self.run, self.spec)).await?;
-        Ok(Sibling { held, alias })
+    pub fn start(self) -> BoxFuture<'static, Result<Sibling, Error>> {
+        Box::pin(async move {
+            let alias = self.spec.aliases[0].clone();
+            let held = Box::pin(Held::start(&self.run, self.spec)).await?;
+            Ok(Sibling { held, alias })
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! What a living run uses is never touched: only labels decide, see [`crate::mark`]. Safe to call at any time, also
 //! by several processes at once; what another process removes meanwhile counts as gone.
 
+use futures::future::BoxFuture;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -82,81 +83,85 @@ fn is_gone(owner: &str) -> bool {
 }
 
 /// Removes what `which` names.
-pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, Error> {
-    let mut swept = Swept::default();
-    let filters = BTreeMap::from([("label", vec![mark::RUN])]);
-    let options =
-        ListContainersOptionsBuilder::new().all(true).filters(&filters.clone().into_iter().collect()).build();
-    let all = docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
-    let mut going = Vec::new();
-    for container in all {
-        let labels: BTreeMap<_, _> = container.labels.unwrap_or_default().into_iter().collect();
-        let Some(id) = container.id.filter(|_| which.takes(&labels)) else { continue };
-        let name = container
-            .names
-            .unwrap_or_default()
-            .first()
-            .map_or(id.as_str(), |name| name.trim_start_matches('/'))
-            .to_owned();
-        let sources = container
-            .mounts
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|mount| Some((PathBuf::from(mount.destination?), PathBuf::from(mount.source?))));
-        going.push((id, name, sources.collect::<Vec<_>>()));
-    }
-    // All die first, in parallel: a loop device is free once the processes that hold it are gone.
-    let kills = going.iter().map(|(id, ..)| docker.kill_container(id, None));
-    futures::future::join_all(kills).await;
-    for (_, _, sources) in &going {
-        swept.loops.extend(detach_loops(sources).await);
-    }
-    let removals = going.iter().map(|(id, name, _)| remove_container(docker, id, name));
-    for removed in futures::future::join_all(removals).await {
-        removed?;
-    }
-    swept.containers = going.into_iter().map(|(_, name, _)| name).collect();
+pub fn sweep<'a>(docker: &'a Docker, which: Which<'a>) -> BoxFuture<'a, Result<Swept, Error>> {
+    Box::pin(async move {
+        let mut swept = Swept::default();
+        let filters = BTreeMap::from([("label", vec![mark::RUN])]);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters.clone().into_iter().collect())
+            .build();
+        let all = docker.list_containers(Some(options)).await.map_err(Error::docker("list containers"))?;
+        let mut going = Vec::new();
+        for container in all {
+            let labels: BTreeMap<_, _> = container.labels.unwrap_or_default().into_iter().collect();
+            let Some(id) = container.id.filter(|_| which.takes(&labels)) else { continue };
+            let name = container
+                .names
+                .unwrap_or_default()
+                .first()
+                .map_or(id.as_str(), |name| name.trim_start_matches('/'))
+                .to_owned();
+            let sources =
+                container.mounts.unwrap_or_default().into_iter().filter_map(|mount| {
+                    Some((PathBuf::from(mount.destination?), PathBuf::from(mount.source?)))
+                });
+            going.push((id, name, sources.collect::<Vec<_>>()));
+        }
+        // All die first, in parallel: a loop device is free once the processes that hold it are gone.
+        let kills = going.iter().map(|(id, ..)| docker.kill_container(id, None));
+        futures::future::join_all(kills).await;
+        for (_, _, sources) in &going {
+            swept.loops.extend(detach_loops(sources).await);
+        }
+        let removals = going.iter().map(|(id, name, _)| remove_container(docker, id, name));
+        for removed in futures::future::join_all(removals).await {
+            removed?;
+        }
+        swept.containers = going.into_iter().map(|(_, name, _)| name).collect();
 
-    let options = ListNetworksOptionsBuilder::new().filters(&filters.clone().into_iter().collect()).build();
-    let networks = docker.list_networks(Some(options)).await.map_err(Error::docker("list networks"))?;
-    for network in networks {
-        let labels: BTreeMap<_, _> = network.labels.unwrap_or_default().into_iter().collect();
-        let Some(name) = network.name.filter(|_| which.takes(&labels)) else { continue };
-        match docker.remove_network(&name).await {
-            // The engine is still attaching what a dead run had asked for: the next sweep takes both.
-            Err(DockerError::DockerResponseServerError { status_code: 403, .. }) => {}
-            answer => {
-                gone(answer, &format!("remove the network {name}"))?;
-                swept.networks.push(name);
-            }
-        }
-    }
-    let options = ListVolumesOptionsBuilder::new().filters(&filters.into_iter().collect()).build();
-    let volumes = docker.list_volumes(Some(options)).await.map_err(Error::docker("list volumes"))?;
-    for volume in volumes.volumes.unwrap_or_default() {
-        let labels: BTreeMap<_, _> = volume.labels.clone().into_iter().collect();
-        if which.takes(&labels) {
-            let options = RemoveVolumeOptionsBuilder::new().force(true).build();
-            gone(
-                docker.remove_volume(&volume.name, Some(options)).await,
-                &format!("remove the volume {}", volume.name),
-            )?;
-            swept.volumes.push(volume.name);
-        }
-    }
-    for entry in fs::read_dir(cache::root().join("runs")).into_iter().flatten().flatten() {
-        let owner = fs::read_to_string(entry.path().join("owner")).unwrap_or_default();
-        if which.takes_directory(&entry.file_name().to_string_lossy(), owner.trim()) {
-            match fs::remove_dir_all(entry.path()) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // another sweep was faster
-                removed => {
-                    removed.map_err(Error::file("remove", entry.path()))?;
-                    swept.directories.push(entry.path());
+        let options =
+            ListNetworksOptionsBuilder::new().filters(&filters.clone().into_iter().collect()).build();
+        let networks = docker.list_networks(Some(options)).await.map_err(Error::docker("list networks"))?;
+        for network in networks {
+            let labels: BTreeMap<_, _> = network.labels.unwrap_or_default().into_iter().collect();
+            let Some(name) = network.name.filter(|_| which.takes(&labels)) else { continue };
+            match docker.remove_network(&name).await {
+                // The engine is still attaching what a dead run had asked for: the next sweep takes both.
+                Err(DockerError::DockerResponseServerError { status_code: 403, .. }) => {}
+                answer => {
+                    gone(answer, &format!("remove the network {name}"))?;
+                    swept.networks.push(name);
                 }
             }
         }
-    }
-    Ok(swept)
+        let options = ListVolumesOptionsBuilder::new().filters(&filters.into_iter().collect()).build();
+        let volumes = docker.list_volumes(Some(options)).await.map_err(Error::docker("list volumes"))?;
+        for volume in volumes.volumes.unwrap_or_default() {
+            let labels: BTreeMap<_, _> = volume.labels.clone().into_iter().collect();
+            if which.takes(&labels) {
+                let options = RemoveVolumeOptionsBuilder::new().force(true).build();
+                gone(
+                    docker.remove_volume(&volume.name, Some(options)).await,
+                    &format!("remove the volume {}", volume.name),
+                )?;
+                swept.volumes.push(volume.name);
+            }
+        }
+        for entry in fs::read_dir(cache::root().join("runs")).into_iter().flatten().flatten() {
+            let owner = fs::read_to_string(entry.path().join("owner")).unwrap_or_default();
+            if which.takes_directory(&entry.file_name().to_string_lossy(), owner.trim()) {
+                match fs::remove_dir_all(entry.path()) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // another sweep was faster
+                    removed => {
+                        removed.map_err(Error::file("remove", entry.path()))?;
+                        swept.directories.push(entry.path());
+                    }
+                }
+            }
+        }
+        Ok(swept)
+    })
 }
 
 /// Kills and removes one container with its anonymous volumes and its loop devices.

@@ -81,9 +81,9 @@ pub struct Bed {
     histories: BTreeMap<(String, String), volumes::History>,
 }
 
-/// Watch events kept of each resource in virtual time. Whoever asks for older ones gets 410 and lists anew, as of a
-/// real server.
-const EVENTS_REMEMBERED: usize = 64;
+/// How long watch events are kept in virtual time. Whoever asks for older ones gets 410 and lists anew, as of a
+/// real server, whose cache keeps the newest 75 s.
+const EVENTS_REMEMBERED: Duration = Duration::from_secs(75);
 /// The tick at which the server answers one request of an instant after the other.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -127,8 +127,9 @@ impl Bed {
             server_options.watch_timeout_min = Duration::from_secs(24 * 3600);
             // A kube client takes a watch for dead after 295 s of silence.
             server_options.bookmark_period = Duration::from_secs(280);
-            // A watch here is not broken off, so nobody resumes from far behind; old events only cost memory.
-            server_options.history = EVENTS_REMEMBERED;
+            // A watch here is not broken off, so nobody resumes from far behind; old events only cost memory,
+            // and memory that goes round slowly is out of every cache when it is used again.
+            server_options.history_age = Some(EVENTS_REMEMBERED);
         }
         let server = ApiServer::new(server_options);
         let cluster =

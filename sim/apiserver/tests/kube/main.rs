@@ -22,6 +22,7 @@ fn server(sequencing: Sequencing) -> ApiServer {
     let now = move || Timestamp::from_second(START).expect("a time") + (tokio::time::Instant::now() - begin);
     let mut options = Options::new(Arc::new(now), 7).sequencing(sequencing);
     options.history = 64;
+    options.history_age = Some(Duration::from_hours(1));
     ApiServer::new(options)
 }
 

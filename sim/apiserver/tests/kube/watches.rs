@@ -87,6 +87,23 @@ async fn an_old_version_is_gone_after_compaction() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_are_forgotten_when_they_are_old() {
+    let server = server(Sequencing::Immediate);
+    let maps: Api<ConfigMap> = Api::default_namespaced(client(&server, "one"));
+    let first = put(&maps, "a", "1").await.metadata.resource_version.expect("version");
+    put(&maps, "a", "2").await;
+    let params = WatchParams::default().timeout(5).disable_bookmarks();
+    tokio::time::advance(Duration::from_mins(59)).await;
+    let second = put(&maps, "a", "3").await.metadata.resource_version.expect("version");
+    assert_eq!(seen(&maps, &params, &first).await, ["~a", "~a"]);
+    // The test's history holds an hour; the next change sweeps, and spares what is younger.
+    tokio::time::advance(Duration::from_mins(2)).await;
+    put(&maps, "a", "4").await;
+    assert!(seen(&maps, &params, &first).await[0].starts_with("410 Expired"));
+    assert_eq!(seen(&maps, &params, &second).await, ["~a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stock_watcher_recovers_from_compaction() {
     let server = server(tick());
     let maps: Api<ConfigMap> = Api::default_namespaced(client(&server, "one"));

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use testcontainers::bollard::{
     Docker,
     errors::Error as DockerError,
@@ -76,58 +76,70 @@ pub struct Listed {
 ///
 /// # Errors
 /// A missing tool, too little disk, or a failed step with the name of its log.
-pub async fn build(docker: &Docker, parts: &[Part], monitor: &Monitor) -> Result<Vec<Listed>, Error> {
-    recipe::build(docker, parts, monitor).await?;
-    list(docker).await
+pub fn build<'a>(
+    docker: &'a Docker,
+    parts: &'a [Part],
+    monitor: &'a Monitor,
+) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+    Box::pin(async move {
+        recipe::build(docker, parts, monitor).await?;
+        list(docker).await
+    })
 }
 
 /// The images of ours at the engine, by name.
-pub async fn list(docker: &Docker) -> Result<Vec<Listed>, Error> {
-    let filters = [("label", vec![mark::RECIPE])].into_iter().collect();
-    let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-    let images = docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
-    let mut listed = Vec::new();
-    for image in images {
-        let recipe = image.labels.get(mark::RECIPE).cloned().unwrap_or_default();
-        for name in image.repo_tags {
-            let current = recipe.is_empty() || recipe == recipe::digest_for(&name);
-            let (id, bytes) = (image.id.clone(), image.size.unsigned_abs());
-            listed.push(Listed { name, id, bytes, recipe: recipe.clone(), current });
+pub fn list(docker: &Docker) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {
+    Box::pin(async move {
+        let filters = [("label", vec![mark::RECIPE])].into_iter().collect();
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let images = docker.list_images(Some(options)).await.map_err(Error::docker("list images"))?;
+        let mut listed = Vec::new();
+        for image in images {
+            let recipe = image.labels.get(mark::RECIPE).cloned().unwrap_or_default();
+            for name in image.repo_tags {
+                let current = recipe.is_empty() || recipe == recipe::digest_for(&name);
+                let (id, bytes) = (image.id.clone(), image.size.unsigned_abs());
+                listed.push(Listed { name, id, bytes, recipe: recipe.clone(), current });
+            }
         }
-    }
-    listed.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(listed)
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
+    })
 }
 
 /// Removes images of ours from the engine, and everything cached for building them when `cache_too`; gives the names.
-pub async fn remove(docker: &Docker, cache_too: bool) -> Result<Vec<String>, Error> {
-    let mut removed = Vec::new();
-    for image in list(docker).await? {
-        let options = RemoveImageOptionsBuilder::new().force(true).build();
-        match docker.remove_image(&image.name, Some(options), None).await {
-            Ok(_) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {
-                removed.push(image.name);
+pub fn remove(docker: &Docker, cache_too: bool) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+    Box::pin(async move {
+        let mut removed = Vec::new();
+        for image in list(docker).await? {
+            let options = RemoveImageOptionsBuilder::new().force(true).build();
+            match docker.remove_image(&image.name, Some(options), None).await {
+                Ok(_) | Err(DockerError::DockerResponseServerError { status_code: 404, .. }) => {
+                    removed.push(image.name);
+                }
+                Err(error) => return Err(Error::docker(format!("remove the image {}", image.name))(error)),
             }
-            Err(error) => return Err(Error::docker(format!("remove the image {}", image.name))(error)),
         }
-    }
-    if cache_too {
-        recipe::forget().await?;
-    }
-    Ok(removed)
+        if cache_too {
+            recipe::forget().await?;
+        }
+        Ok(removed)
+    })
 }
 
 /// Loads an archive (the format of `docker save`) into the engine.
-pub async fn load(docker: &Docker, archive: &Path) -> Result<(), Error> {
-    let doing = || format!("load {}", archive.display());
-    let file = tokio::fs::File::open(archive).await.map_err(Error::file("open", archive))?;
-    let options = ImportImageOptionsBuilder::new().quiet(true).build();
-    let body = testcontainers::bollard::body_try_stream(exec::pieces(file));
-    let mut answers = docker.import_image(options, body, None);
-    while let Some(answer) = answers.next().await {
-        answer.map_err(Error::docker(doing()))?;
-    }
-    Ok(())
+pub fn load<'a>(docker: &'a Docker, archive: &'a Path) -> BoxFuture<'a, Result<(), Error>> {
+    Box::pin(async move {
+        let doing = || format!("load {}", archive.display());
+        let file = tokio::fs::File::open(archive).await.map_err(Error::file("open", archive))?;
+        let options = ImportImageOptionsBuilder::new().quiet(true).build();
+        let body = testcontainers::bollard::body_try_stream(exec::pieces(file));
+        let mut answers = docker.import_image(options, body, None);
+        while let Some(answer) = answers.next().await {
+            answer.map_err(Error::docker(doing()))?;
+        }
+        Ok(())
+    })
 }
 
 /// Writes an image of the engine to an archive that [`load`] and nodes take.

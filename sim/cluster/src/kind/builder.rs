@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::try_join_all;
+use futures::future::{LocalBoxFuture, try_join_all};
 use tokio::time::Instant;
 
 use super::{KindCluster, Node, Role, kubeadm};
@@ -158,8 +158,8 @@ impl KindClusterBuilder {
     /// # Errors
     /// Preconditions come before anything is made. After any other error everything made so far is gone again,
     /// except in a run that keeps.
-    pub async fn create(self) -> Result<KindCluster, Error> {
-        Box::pin(self.make()).await // the state of all nodes at once is large
+    pub fn create(self) -> LocalBoxFuture<'static, Result<KindCluster, Error>> {
+        Box::pin(self.make())
     }
 
     async fn make(self) -> Result<KindCluster, Error> {
