@@ -145,7 +145,7 @@ fn the_chart_is_clean_and_an_api_server_takes_it() {
     let mut bed = Embedded::builder().build();
     bed.ensure_namespace("backup-system");
     for object in &objects {
-        bed.apply(object).unwrap_or_else(|failure| panic!("{object}: {failure:?}"));
+        bed.apply(&object.clone().into()).unwrap_or_else(|failure| panic!("{object}: {failure:?}"));
     }
     // The rules that the features are played under are the ones that are installed.
     assert_eq!(find(&objects, "ClusterRole", "")["rules"], yaml(&read("files/controller-rules.yaml")));

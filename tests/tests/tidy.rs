@@ -20,11 +20,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("engine", &[]),
     ("fault", &[]),
-    ("apiserver", &[]),
+    ("json", &[]),
+    ("apiserver", &["json"]),
     ("cluster", &[]),
     ("mover", &["engine", "contract"]),
     ("controller", &["api", "contract"]),
-    ("scenario", &["fault"]),
+    ("scenario", &["fault", "json"]),
     ("kit", &["fault"]),
     ("gitops", &["api", "scenario"]),
     (
@@ -40,15 +41,17 @@ const FLOORS: &[(&str, &[&str])] = &[
             "scenario",
             "fault",
             "kit",
+            "json",
         ],
     ),
-    ("runner", &["testbed", "gitops", "cluster", "scenario", "fault"]),
+    ("runner", &["testbed", "gitops", "cluster", "scenario", "fault", "json"]),
 ];
 
 /// Foreign packages and the rooms that may name them, so that a change of heart touches few rooms.
 const OWNERS: &[(&str, &[&str])] = &[
     ("kube", &["api", "controller", "testbed", "apiserver", "acceptance"]),
     ("cucumber", &["acceptance"]),
+    ("smol_str", &["json"]),
     ("zstd", &["engine"]),
     ("aes-gcm", &["engine"]),
     ("blake2", &["engine"]),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http_body_util::{BodyExt as _, Full};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use json::{Value, json};
 use tower::{Service, ServiceExt as _};
 
 fn server(sequencing: Sequencing, managed_fields: ManagedFields) -> ApiServer {

@@ -3,7 +3,7 @@
 //! Paths are lists of map keys; lists are left to the caller. Reading never fails: what is missing or of
 //! another type reads as absent.
 
-use serde_json::{Map, Value};
+use json::{Map, Value};
 
 /// Returns the value at a path of map keys.
 pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
@@ -12,7 +12,7 @@ pub(crate) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
 
 /// Returns the value at a path of map keys, to be changed.
 pub(crate) fn at_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Value> {
-    path.iter().try_fold(value, |value, key| value.as_object_mut()?.get_mut(*key))
+    path.iter().try_fold(value, |value, key| value.as_object_mut()?.get_mut(key))
 }
 
 /// Returns the string at a path, or the empty string.
@@ -27,16 +27,16 @@ pub(crate) fn number(value: &Value, path: &[&str]) -> Option<i64> {
 
 /// Returns the list at a path, or an empty one.
 pub(crate) fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
-    at(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(value, path).and_then(Value::as_array).map_or(&[], |list| list.as_slice())
 }
 
 /// Returns the list at a path, to be changed; empty when there is none.
 pub(crate) fn list_mut<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut [Value] {
-    at_mut(value, path).and_then(Value::as_array_mut).map_or(&mut [], Vec::as_mut_slice)
+    at_mut(value, path).and_then(Value::as_array_mut).map_or(&mut [], |list| list.as_mut_slice())
 }
 
 /// Returns the map at a path, made when it is missing or null; `None` when something else stands in the way.
-pub(crate) fn map_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<String, Value>> {
+pub(crate) fn map_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Map> {
     let mut value = value;
     for key in path {
         if value.is_null() {
@@ -69,7 +69,7 @@ pub(crate) fn default(value: &mut Value, path: &[&str], new: impl Into<Value>) {
 /// Removes the value at a path and returns it.
 pub(crate) fn remove(value: &mut Value, path: &[&str]) -> Option<Value> {
     let [parents @ .., last] = path else { return None };
-    at_mut(value, parents)?.as_object_mut()?.remove(*last)
+    at_mut(value, parents)?.as_object_mut()?.remove(last)
 }
 
 /// Copies a path from one object to another; removes it there when it is absent here.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
+use json::Value;
 
 use crate::access::{remove, set, text};
 use crate::resource::Resource;

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{at, default, list, set, text};
 use crate::failure::Cause;
@@ -56,7 +56,7 @@ pub(crate) fn validate(definition: &Value) -> Vec<Cause> {
     if stored != 1 {
         causes.push(Cause::invalid(
             "spec.versions",
-            &Value::Array(Vec::new()),
+            &json!([]),
             "must have exactly one version marked as storage version",
         ));
     }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use json::Value;
 
 use crate::failure::Failure;
 use crate::server::ApiServer;

@@ -3,7 +3,7 @@
 //! Clients decide by `reason` and `code`, people read `message`; controllers compare parts of messages, so
 //! the sentences here follow `k8s.io/apimachinery/pkg/api/errors` and `util/validation/field` word by word.
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 /// A refused request.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -108,7 +108,7 @@ fn shown(value: &Value) -> String {
 
 /// Go's `%q` for the strings that occur here.
 pub(crate) fn quoted(text: &str) -> String {
-    Value::String(text.to_owned()).to_string()
+    Value::from(text).to_string()
 }
 
 impl Failure {

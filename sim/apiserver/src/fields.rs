@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use json::{Map, Value, json};
 
 use crate::typing::{ListKind, Typing};
 
@@ -28,7 +28,7 @@ impl fmt::Display for Path {
             match element.split_once(':') {
                 Some(("f", name)) => write!(f, ".{name}")?,
                 Some(("k", keys)) => {
-                    let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+                    let keys: Map = serde_json::from_str(keys).unwrap_or_default();
                     let shown: Vec<String> =
                         keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
                     write!(f, "[{}]", shown.join(","))?;
@@ -55,7 +55,7 @@ impl FieldSet {
             if child.children.is_empty() {
                 child.is_member = true;
             }
-            set.children.insert(element.clone(), child);
+            set.children.insert(element.to_string(), child);
         }
         set
     }
@@ -181,7 +181,7 @@ fn step<'a>(value: &'a Value, element: &str) -> Option<&'a Value> {
     match element.split_once(':')? {
         ("f", name) => value.get(name),
         ("k", keys) => {
-            let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
+            let keys: Map = serde_json::from_str(keys).ok()?;
             value.as_array()?.iter().find(|item| has_keys(item, &keys))
         }
         ("v", wanted) => {
@@ -192,14 +192,14 @@ fn step<'a>(value: &'a Value, element: &str) -> Option<&'a Value> {
     }
 }
 
-fn has_keys(item: &Value, keys: &Map<String, Value>) -> bool {
+fn has_keys(item: &Value, keys: &Map) -> bool {
     keys.iter().all(|(key, wanted)| match item.get(key) {
         Some(found) => found == wanted,
         None => Typing::default_key(key).as_ref() == Some(wanted),
     })
 }
 
-fn keys_of(item: &Value, names: &[String]) -> Map<String, Value> {
+fn keys_of(item: &Value, names: &[String]) -> Map {
     names
         .iter()
         .filter_map(|name| {
@@ -295,8 +295,8 @@ pub(crate) fn keep_only_owned(typing: &Typing, value: &mut Value, dropped: &Fiel
             take_away(value, element);
         } else if let Some(found) = step_mut(value, element) {
             keep_only_owned(&step_typing(typing, element), found, inner, others);
-            let is_hollow =
-                found.as_object().is_some_and(Map::is_empty) || found.as_array().is_some_and(Vec::is_empty);
+            let is_hollow = found.as_object().is_some_and(|map| map.is_empty())
+                || found.as_array().is_some_and(|list| list.is_empty());
             if is_hollow {
                 take_away(value, element);
             }
@@ -308,7 +308,7 @@ fn step_mut<'a>(value: &'a mut Value, element: &str) -> Option<&'a mut Value> {
     match element.split_once(':')? {
         ("f", name) => value.get_mut(name),
         ("k", keys) => {
-            let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
+            let keys: Map = serde_json::from_str(keys).ok()?;
             value.as_array_mut()?.iter_mut().find(|item| has_keys(item, &keys))
         }
         _ => None,
@@ -321,7 +321,7 @@ fn take_away(value: &mut Value, element: &str) {
             map.remove(name);
         }
         (Some(("k", keys)), Value::Array(items)) => {
-            let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            let keys: Map = serde_json::from_str(keys).unwrap_or_default();
             items.retain(|item| !has_keys(item, &keys));
         }
         (Some(("v", wanted)), Value::Array(items)) => {

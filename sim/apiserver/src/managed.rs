@@ -8,7 +8,7 @@
 //! Follows structured-merge-diff: maps merge by key, lists by the keys of their items (`typing`), everything
 //! else is one value. Does not track versions separately: one entry per manager, operation and subresource.
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{at, list, remove, set, text};
 use crate::failure::{Failure, quoted};
@@ -112,7 +112,7 @@ fn strip(object: &mut Value) {
     ] {
         remove(object, &["metadata", key]);
     }
-    if at(object, &["metadata"]).and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
+    if at(object, &["metadata"]).and_then(Value::as_object).is_some_and(|map| map.is_empty()) {
         remove(object, &["metadata"]);
     }
 }
@@ -178,7 +178,7 @@ fn differing(old: &Value, new: &Value) -> (Option<Value>, Option<Value>) {
     let (Value::Object(old_map), Value::Object(new_map)) = (old, new) else {
         return if old == new { (None, None) } else { (Some(old.clone()), Some(new.clone())) };
     };
-    let (mut old_part, mut new_part) = (serde_json::Map::new(), serde_json::Map::new());
+    let (mut old_part, mut new_part) = (json::Map::new(), json::Map::new());
     for (key, old) in old_map {
         match new_map.get(key) {
             None => drop(old_part.insert(key.clone(), old.clone())),
@@ -192,7 +192,7 @@ fn differing(old: &Value, new: &Value) -> (Option<Value>, Option<Value>) {
     let added = new_map.iter().filter(|(key, _)| !old_map.contains_key(*key));
     new_part.extend(added.map(|(key, new)| (key.clone(), new.clone())));
     // A map that was empty before differs as a value of its own.
-    let part = |part: serde_json::Map<String, Value>, whole: &serde_json::Map<String, Value>| {
+    let part = |part: json::Map, whole: &json::Map| {
         (!part.is_empty() || (whole.is_empty() && old != new)).then_some(Value::Object(part))
     };
     (part(old_part, old_map), part(new_part, new_map))

@@ -3,7 +3,7 @@
 //! `kubectl` only wants to know whether the server validates fields by itself (parameter `fieldValidation`
 //! of a resource's PATCH); it does, so no schema of built-in types is needed.
 
-use serde_json::{Map, Value, json};
+use json::{Map, Value, json};
 
 use crate::failure::Failure;
 use crate::request::Answer;

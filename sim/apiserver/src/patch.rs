@@ -1,6 +1,6 @@
 //! JSON patch and strategic merge patch.
 
-use serde_json::{Map, Value, json};
+use json::{Map, Value, json};
 
 use crate::failure::{Cause, Failure};
 use crate::resource::Resource;
@@ -16,9 +16,12 @@ pub(crate) fn json(
     object: &mut Value,
     operations: &Value,
 ) -> Result<(), Failure> {
-    let patch: json_patch::Patch = serde_json::from_value(operations.clone())
+    let patch: json_patch::Patch = json::from_value(operations.clone())
         .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
-    json_patch::patch(object, &patch).map_err(|error| {
+    let mut plain = object.take().into();
+    let patched = json_patch::patch(&mut plain, &patch);
+    *object = plain.into();
+    patched.map_err(|error| {
         if matches!(error.kind, json_patch::PatchErrorKind::TestFailed) {
             let cause = Cause::invalid("patch", &json!(error.path.to_string()), "testing value failed");
             invalid(resource, name, &[cause])
@@ -80,7 +83,7 @@ pub(crate) fn strategic(object: &mut Value, change: &Value) -> Result<(), Failur
     merge_maps(map, change)
 }
 
-fn merge_maps(map: &mut Map<String, Value>, change: &Map<String, Value>) -> Result<(), Failure> {
+fn merge_maps(map: &mut Map, change: &Map) -> Result<(), Failure> {
     match change.get("$patch").and_then(Value::as_str) {
         Some("replace") => {
             *map = change

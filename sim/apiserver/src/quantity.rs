@@ -1,6 +1,6 @@
 //! Resource quantities: `5Gi`, `100m`, `1e3`.
 
-use serde_json::Value;
+use json::Value;
 
 /// Returns a quantity in thousandths, or `None` when it is not one.
 pub(crate) fn parse(value: &Value) -> Option<i128> {

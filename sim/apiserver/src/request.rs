@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::Method;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::direct::{Delete, Propagation};
 use crate::failure::Failure;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use bytes::{BufMut as _, BytesMut};
 use http::Method;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::direct::Patch;
 use crate::failure::{Cause, Failure};
@@ -335,7 +335,7 @@ impl ApiServer {
                 Answer::bytes(200, body.freeze())
             }
             Shape::Metadata => {
-                let items: Vec<_> = items.iter().map(|item| PartialObject::of(&item.value)).collect();
+                let items: Vec<_> = items.iter().map(|item| PartialObject::of(&item.value).value()).collect();
                 Answer::json(
                     200,
                     &json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items}),
@@ -441,7 +441,7 @@ fn read_token(token: &str) -> Result<(u64, Key), Failure> {
     let wrong = || Failure::bad_request(format!("continue key is not valid: {token}"));
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
     let token: Value = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
-    let start: Key = serde_json::from_value(token["start"].clone()).map_err(|_| wrong())?;
+    let start: Key = json::from_value(token["start"].clone()).map_err(|_| wrong())?;
     Ok((token["rv"].as_u64().ok_or_else(wrong)?, start))
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use json::Value;
 
 use crate::access::{at, text};
 use crate::failure::{Failure, quoted};
@@ -106,7 +106,7 @@ fn field_of(object: &Value, path: &str) -> String {
     // Core events name the object as `involvedObject`, the newer spelling as `regarding`.
     let found = path.split('.').try_fold(object, |value, key| value.get(key));
     match found {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text.to_string(),
         Some(Value::Bool(flag)) => flag.to_string(),
         Some(Value::Number(number)) => number.to_string(),
         _ => match path {
@@ -282,7 +282,7 @@ pub(crate) fn label_selector_matches(selector: &Value, labels: Option<&Value>) -
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use json::json;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
+use json::Value;
 
 use crate::convert;
 use crate::direct::{Delete, Direct, Patch, Selection};

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use json::{Value, json};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::access::at;
 use crate::convert;
@@ -108,6 +108,11 @@ impl<'a> PartialObject<'a> {
             kind: "PartialObjectMetadata",
             metadata: at(object, &["metadata"]),
         }
+    }
+
+    /// As a tree.
+    pub fn value(&self) -> Value {
+        json!({"apiVersion": self.api_version, "kind": self.kind, "metadata": self.metadata})
     }
 
     /// As JSON text.

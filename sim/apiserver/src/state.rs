@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use json::{Value, json};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use serde_json::{Value, json};
 
 use crate::access::{self, finalizers, is_deleting, list, number, remove, set, text};
 use crate::failure::{Cause, Failure, quoted};

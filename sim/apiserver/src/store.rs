@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::Value;
+use json::Value;
 use tokio::sync::mpsc;
 
 use crate::access::{list, set, text, uid};
@@ -45,7 +45,9 @@ impl Stored {
 
     /// The object as JSON text.
     pub fn text(&self) -> &Bytes {
-        self.text.get_or_init(|| Bytes::from(self.value.to_string()))
+        self.text.get_or_init(|| {
+            Bytes::from(serde_json::to_vec(&*self.value).expect("JSON values have JSON text"))
+        })
     }
 
     /// The object's metadata alone as JSON text.

@@ -1,7 +1,7 @@
 //! Subresources other than status: scale, log, eviction, binding, finalize, token.
 
 use http::Method;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{at, default, list, remove, set, text};
 use crate::direct::{Delete, Patch};
@@ -228,11 +228,11 @@ fn scale(
         Method::GET => return Ok(Answer::json(200, &shown)),
         Method::PUT => shown = request.value()?,
         Method::PATCH => match read_patch(request, query)? {
-            Patch::Merge(change) | Patch::Strategic(change) => json_patch::merge(&mut shown, &change),
+            Patch::Merge(change) | Patch::Strategic(change) => shown.merge(&change),
             Patch::Json(operations) => {
                 crate::patch::json(&target.resource, &target.name, &mut shown, &operations)?;
             }
-            Patch::Apply { object, .. } => json_patch::merge(&mut shown, &object),
+            Patch::Apply { object, .. } => shown.merge(&object),
         },
         _ => return Err(Failure::method_not_allowed()),
     }

@@ -142,7 +142,7 @@ impl Typing {
     }
 
     /// How a list merges.
-    pub fn list(&self, items: &[serde_json::Value]) -> ListKind {
+    pub fn list(&self, items: &[json::Value]) -> ListKind {
         match self {
             Self::Deduced => ListKind::Atomic,
             Self::Builtin(name) if name == "finalizers" => ListKind::Set,
@@ -172,8 +172,8 @@ impl Typing {
     }
 
     /// The value that a key of a list item has when it is left out.
-    pub fn default_key(key: &str) -> Option<serde_json::Value> {
-        (key == "protocol").then(|| serde_json::json!("TCP"))
+    pub fn default_key(key: &str) -> Option<json::Value> {
+        (key == "protocol").then(|| json::json!("TCP"))
     }
 }
 

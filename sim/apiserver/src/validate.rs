@@ -2,7 +2,7 @@
 //!
 //! Texts follow `k8s.io/apimachinery/pkg/util/validation`.
 
-use serde_json::Value;
+use json::Value;
 
 use crate::access::{at, finalizers, is_deleting, list, text};
 use crate::failure::{Cause, quoted};
@@ -113,7 +113,7 @@ pub(crate) fn metadata(resource: &Resource, object: &Value) -> Vec<Cause> {
             Some(Value::Object(map)) => {
                 let mut total = 0;
                 for (key, value) in map {
-                    let checked = if has_strict_values { key.clone() } else { key.to_lowercase() };
+                    let checked = if has_strict_values { key.to_string() } else { key.to_lowercase() };
                     for wrong in qualified_name(&checked) {
                         causes.push(Cause::invalid(&path, &Value::String(key.clone()), &wrong));
                     }
@@ -124,7 +124,7 @@ pub(crate) fn metadata(resource: &Resource, object: &Value) -> Vec<Cause> {
                     total += key.len() + value.len();
                     if has_strict_values {
                         for wrong in label_value(value) {
-                            causes.push(Cause::invalid(&path, &Value::String(value.to_owned()), &wrong));
+                            causes.push(Cause::invalid(&path, &Value::from(value), &wrong));
                         }
                     }
                 }
@@ -145,7 +145,7 @@ pub(crate) fn metadata(resource: &Resource, object: &Value) -> Vec<Cause> {
             if text(owner, &[field]).is_empty() {
                 causes.push(Cause::invalid(
                     format!("metadata.ownerReferences.{field}"),
-                    &Value::String(String::new()),
+                    &Value::from(""),
                     detail,
                 ));
             }
@@ -158,14 +158,14 @@ pub(crate) fn metadata(resource: &Resource, object: &Value) -> Vec<Cause> {
         {
             causes.push(Cause::invalid(
                 "metadata.ownerReferences",
-                &Value::Array(list(object, &["metadata", "ownerReferences"]).to_vec()),
+                &list(object, &["metadata", "ownerReferences"]).iter().cloned().collect(),
                 "Only one reference can have Controller set to true",
             ));
         }
     }
     for finalizer in finalizers(object) {
         for wrong in qualified_name(finalizer) {
-            causes.push(Cause::invalid("metadata.finalizers", &Value::String(finalizer.to_owned()), &wrong));
+            causes.push(Cause::invalid("metadata.finalizers", &Value::from(finalizer), &wrong));
         }
     }
     causes
@@ -182,7 +182,7 @@ fn name(resource: &Resource, name: &str, causes: &mut Vec<Cause>) {
     } else {
         subdomain(name)
     };
-    let value = Value::String(name.to_owned());
+    let value = Value::from(name);
     causes.extend(wrong.iter().map(|detail| Cause::invalid("metadata.name", &value, detail)));
     if resource.is("batch", "cronjobs") && name.len() > 52 {
         causes.push(Cause::invalid("metadata.name", &value, "must be no more than 52 characters"));

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{self, finalizers, is_deleting, list, map_mut, set, text};
 use crate::direct::{Delete, Propagation};

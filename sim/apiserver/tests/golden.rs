@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use apiserver::{ApiServer, Direct, Options};
-use serde_json::{Value, json};
+use json::{Value, json};
 
 fn folder() -> Option<PathBuf> {
     let named = std::env::var_os("FIREDRILL_GOLDEN_VOLSYNC").map(PathBuf::from);
@@ -95,7 +95,8 @@ fn strip(object: &Value) -> Value {
             }
         }
         for field in ["containers", "initContainers"] {
-            let count = bare.pointer(&format!("{at}/{field}")).and_then(Value::as_array).map_or(0, Vec::len);
+            let count =
+                bare.pointer(&format!("{at}/{field}")).and_then(Value::as_array).map_or(0, |list| list.len());
             for index in 0..count {
                 for name in
                     ["resources", "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy"]

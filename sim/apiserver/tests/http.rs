@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use apiserver::{ApiServer, Options, serve};
-use serde_json::json;
+use json::json;
 
 /// Serves a cluster from a thread of its own.
 fn start() -> (SocketAddr, ApiServer) {

@@ -14,8 +14,8 @@ use std::{
 };
 
 use jiff::Timestamp;
+use json::Value;
 use scenario::{Name, ObjectRef};
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use testbed::record::{Event, Record, What};
 
@@ -175,13 +175,13 @@ impl Book {
     /// How often a replication has synchronised.
     pub fn syncs_of(&self, kind: &str, name: &Name) -> &[Timestamp] {
         let key = (kind.to_owned(), name.namespace().to_owned(), name.name().to_owned());
-        self.syncs.get(&key).map_or(&[], Vec::as_slice)
+        self.syncs.get(&key).map_or(&[], |list| list.as_slice())
     }
 
     /// When each counted sync of a replication source had begun.
     pub fn sync_starts(&self, source: &Name) -> &[Timestamp] {
         let key = (source.namespace().to_owned(), source.name().to_owned());
-        self.starts.get(&key).map_or(&[], Vec::as_slice)
+        self.starts.get(&key).map_or(&[], |list| list.as_slice())
     }
 
     /// Whether an event of an object contains a text.

@@ -3,8 +3,8 @@
 //! Each names what it looks at in the user's words and says what must be there. An expectation holds
 //! no truth of its own: what a volume held is known by the bed's ledger, who wrote it.
 
+use json::Value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     fields::Fields,

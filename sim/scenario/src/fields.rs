@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, btree_map};
 
+use json::{Map, Value};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// Values by dotted path.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ pub fn segments(path: &str) -> Vec<String> {
 /// Looks a path up; a segment of digits indexes a list.
 pub fn look<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     segments(path).iter().try_fold(value, |value, segment| match value {
-        Value::Object(map) => map.get(segment),
+        Value::Object(map) => map.get(segment.as_str()),
         Value::Array(list) => list.get(segment.parse::<usize>().ok()?),
         _ => None,
     })
@@ -132,28 +132,28 @@ pub fn set(target: &mut Value, path: &str, value: Value) {
 fn read_value(text: &str) -> Result<Value, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Ok(Value::String(String::new()));
+        return Ok(Value::from(""));
     }
     match serde_json::from_str(text) {
         Ok(value) => Ok(value),
         Err(error) if text.starts_with(['{', '[', '"']) => {
             Err(format!("value {text:?} is no JSON ({error}): quote its keys and texts"))
         }
-        Err(_) => Ok(Value::String(text.to_owned())),
+        Err(_) => Ok(Value::from(text)),
     }
 }
 
 fn write_value(value: &Value) -> String {
     match value {
-        Value::String(text) if read_value(text) == Ok(value.clone()) => text.clone(),
+        Value::String(text) if read_value(text) == Ok(value.clone()) => text.to_string(),
         other => other.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use json::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 

@@ -8,8 +8,8 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use json::Value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// One line of kubectl.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -299,7 +299,7 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use json::json;
 
     use super::*;
 

@@ -5,7 +5,7 @@
 //! exhaustive, so that a new step cannot be forgotten. Texts that an expectation looks for stay as they
 //! are. It knows no cluster and plays nothing.
 
-use serde_json::Value;
+use json::Value;
 
 use crate::{
     Expect,
@@ -75,7 +75,7 @@ fn move_values(value: &mut Value, to: To<'_>) {
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
-                    Value::String(text) if is_namespace_key(key) => *text = to(text),
+                    Value::String(text) if is_namespace_key(key) => *text = to(text).into(),
                     other => move_values(other, to),
                 }
             }
@@ -112,7 +112,7 @@ fn move_fields(fields: &mut Fields, to: To<'_>) {
             let mut value = value.clone();
             match &mut value {
                 Value::String(text) if path.rsplit('.').next().is_some_and(is_namespace_key) => {
-                    *text = to(text);
+                    *text = to(text).into();
                 }
                 other => move_values(other, to),
             }

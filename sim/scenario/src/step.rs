@@ -331,8 +331,8 @@ impl FaultSpec {
     /// A sentence that names the known faults, or the parameter that the fault does not have.
     pub fn fault(&self) -> Result<fault::Fault, String> {
         fault::Fault::named(&self.name).map_err(|error| error.to_string())?;
-        let mut value = serde_json::json!({ "fault": self.name });
+        let mut value = json::json!({ "fault": self.name });
         self.with.set_in(&mut value);
-        serde_json::from_value(value).map_err(|error| format!("fault {}: {error}", self.name))
+        json::from_value(value).map_err(|error| format!("fault {}: {error}", self.name))
     }
 }

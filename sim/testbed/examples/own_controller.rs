@@ -13,13 +13,13 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use json::json;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
     runtime::{Controller, controller::Action, watcher},
 };
-use serde_json::json;
 use testbed::bed::Embedded;
 
 struct Context {

@@ -13,9 +13,9 @@ use apiserver::{ApiServer, Body};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
+use json::json;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role};
 use kube::client::Body as RequestBody;
-use serde_json::json;
 
 /// One thing that may be done: a verb on a resource, or on a resource of one name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -242,7 +242,9 @@ mod tests {
             ..PolicyRule::default()
         };
         let named = rule(Some(vec!["volsync-privileged-mover".into()]));
-        let role = |rule: &PolicyRule| serde_json::to_vec(&json!({"rules": [rule]})).unwrap();
+        let role = |rule: &PolicyRule| {
+            serde_json::to_vec(&json!({"rules": [json::to_value(rule).unwrap()]})).unwrap()
+        };
         let guard = Guard::new(std::slice::from_ref(&named));
         assert!(guard.allows_role(&role(&named)));
         assert!(!guard.allows_role(&role(&rule(None))));

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use apiserver::{ApiServer, Delete, Failure, ManagedFields, Patch, Propagation, Sequencing};
 use fault::Register;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 pub use embedded::{Builder, Embedded};
 pub use options::{Binding, Options, StorageClassSpec};
@@ -196,7 +196,7 @@ impl Bed {
         let admin = self.cluster.for_caller("cluster-admin");
         let definitions = api::crd::all().into_iter();
         let mut objects: Vec<Value> = definitions
-            .map(|definition| serde_json::to_value(definition).expect("a definition is plain data"))
+            .map(|definition| json::to_value(definition).expect("a definition is plain data"))
             .collect();
         objects.extend(self.options.nodes.iter().map(|node| definitions::node(node)));
         for object in objects {

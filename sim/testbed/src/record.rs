@@ -12,8 +12,8 @@ use std::{
 };
 
 use jiff::Timestamp;
+use json::Value;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::clock::Clock;
 

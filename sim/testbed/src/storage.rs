@@ -160,13 +160,13 @@ impl Storage {
 }
 
 /// The time after which a soft mount gives up: `timeo` (tenths of a second) for each try.
-fn soft_timeout(volume: &serde_json::Value) -> Option<Duration> {
+fn soft_timeout(volume: &json::Value) -> Option<Duration> {
     let options: Vec<&str> = volume
         .pointer("/spec/mountOptions")
-        .and_then(serde_json::Value::as_array)
+        .and_then(json::Value::as_array)
         .into_iter()
         .flatten()
-        .filter_map(serde_json::Value::as_str)
+        .filter_map(json::Value::as_str)
         .flat_map(|options| options.split(','))
         .collect();
     let number = |key: &str, default: u64| {

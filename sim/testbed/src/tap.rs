@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use apiserver::{Verb, Write};
-use serde_json::Value;
+use json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -140,7 +140,7 @@ fn cluster_event(record: &Record, write: &Write) {
 }
 
 fn conditions(record: &Record, write: &Write) {
-    let empty = Vec::new();
+    let empty = json::List::default();
     let list = |object| at(object, "/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
     let before = write.previous.as_deref().map_or(&empty, list);
     let after = list(&write.object);

@@ -11,11 +11,11 @@ use std::time::Duration;
 use apiserver::Failure;
 use fault::Fault;
 use jiff::Timestamp;
+use json::Value;
 use scenario::{
     step::Place,
     tree::{ChangeSpec, TreeSpec},
 };
-use serde_json::Value;
 
 use crate::{
     bed::{ClaimError, Stalled},

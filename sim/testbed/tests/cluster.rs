@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use json::{Value, json};
 use testbed::{
     bed::{Bed, Options},
     subject::Subject,

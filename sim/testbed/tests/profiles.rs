@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use json::{Value, json};
 use scenario::tree::TreeSpec;
-use serde_json::{Value, json};
 use testbed::{
     bed::{Bed, Options},
     inspect,

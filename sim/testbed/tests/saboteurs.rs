@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use json::{Value, json};
 use scenario::tree::{ChangeSpec, TreeSpec};
-use serde_json::{Value, json};
 use testbed::{
     bed::{Bed, Options},
     oracle::restore::{Attribute, Carries, judge},

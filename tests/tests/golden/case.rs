@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use json::Value;
 
 /// A watch notification.
 #[derive(Clone, Debug)]

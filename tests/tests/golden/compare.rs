@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use json::Value;
 
 use super::view::{Shape, Step, View};
 
@@ -134,7 +134,7 @@ fn maps<T: serde::Serialize + PartialEq>(
     recorded: &BTreeMap<String, T>,
     replayed: &BTreeMap<String, T>,
 ) -> Vec<String> {
-    let value = |side: Option<&T>| serde_json::to_value(side).unwrap_or_default();
+    let value = |side: Option<&T>| json::to_value(side).unwrap_or_default();
     let keys: BTreeSet<_> = recorded.keys().chain(replayed.keys()).collect();
     keys.into_iter()
         .filter(|key| recorded.get(*key) != replayed.get(*key))

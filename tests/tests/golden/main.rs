@@ -101,14 +101,14 @@ fn the_comparison_sees_what_was_altered() {
             alter(&mut altered);
             !compare::differences(&recorded, &altered).is_empty()
         };
-        let specified = recorded.view.objects.iter().position(|shape| shape.spec != serde_json::json!({}));
+        let specified = recorded.view.objects.iter().position(|shape| shape.spec != json::json!({}));
         let specified = specified.expect("some object has a specification");
         assert!(
-            seen(&|run| run.view.objects[specified].spec = serde_json::json!({})),
+            seen(&|run| run.view.objects[specified].spec = json::json!({})),
             "{}: specification",
             case.name
         );
-        assert!(seen(&|run| run.view.objects[0].labels = serde_json::json!({})), "{}: labels", case.name);
+        assert!(seen(&|run| run.view.objects[0].labels = json::json!({})), "{}: labels", case.name);
         assert!(seen(&|run| run.view.objects[0].owners.clear()), "{}: owners", case.name);
         assert!(seen(&|run| drop(run.view.objects.pop())), "{}: missing object", case.name);
         assert!(seen(&|run| run.view.order.reverse()), "{}: order", case.name);

@@ -18,7 +18,7 @@ use engine::{
     snapshot::Filter,
 };
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::{Value, json};
+use json::{Value, json};
 use testbed::{
     bed::{Bed, Binding, Options, StorageClassSpec},
     inspect,
@@ -298,7 +298,7 @@ async fn seen(blobs: &inspect::Blobs, now: Timestamp) -> Result<Vec<(String, Str
     let global = repository.policy_of(&PolicyTarget::Global).await?.unwrap_or_default();
     for (name, target) in targets {
         if let Some(own) = repository.policy_of(&target).await? {
-            lines.push((format!("policy of {name}"), retention(&serde_json::to_value(own.or(&global))?)));
+            lines.push((format!("policy of {name}"), retention(&json::to_value(own.or(&global))?)));
         }
     }
     lines.push((OWNER.to_owned(), repository.maintenance_info().await?.owner));

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use json::{Map, Value, json};
 use regex::Regex;
-use serde_json::{Map, Value, json};
 
 use super::case::{Notification, text_of};
 
@@ -75,9 +75,11 @@ pub fn mask(text: &str) -> String {
 
 fn masked(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(mask(text)),
+        Value::String(text) => Value::from(mask(text)),
         Value::Array(items) => Value::Array(items.iter().map(masked).collect()),
-        Value::Object(fields) => fields.iter().map(|(key, value)| (mask(key), masked(value))).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (mask(key), masked(value))).collect())
+        }
         other => other.clone(),
     }
 }
@@ -93,7 +95,7 @@ impl Shape {
         let mut body = Map::new();
         for part in ["spec", "rules", "subjects", "roleRef"] {
             // An empty list and an absent one are the same to the API.
-            if object[part].as_array().is_some_and(Vec::is_empty) || object[part].is_null() {
+            if object[part].as_array().is_some_and(|list| list.is_empty()) || object[part].is_null() {
                 continue;
             }
             body.insert(part.to_owned(), masked(&object[part]));

@@ -1,6 +1,6 @@
 //! Jobs and cron jobs.
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::pod;
 use crate::access::{self, at, copy, default, map_mut, number, set, text};
@@ -85,8 +85,7 @@ pub(super) fn label_job(job: &mut Value, shares_labels: bool) {
 
 /// Whether a job without labels is about to take over those of its template.
 pub(super) fn shares_labels(job: &Value) -> bool {
-    at(job, &["metadata", "labels"])
-        .is_none_or(|labels| labels.as_object().is_none_or(serde_json::Map::is_empty))
+    at(job, &["metadata", "labels"]).is_none_or(|labels| labels.as_object().is_none_or(|map| map.is_empty()))
 }
 
 fn copy_labels(job: &mut Value) {

@@ -1,6 +1,6 @@
 //! Claims, volumes and storage classes.
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{self, at, copy, default, finalizers, remove, set, text};
 use crate::failure::{Cause, Failure};
@@ -229,7 +229,7 @@ pub(super) fn validate_claim_update(before: &Value, after: &Value) -> Vec<Cause>
 /// Checks a volume.
 pub(super) fn validate_volume(volume: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    if at(volume, &["spec", "accessModes"]).and_then(Value::as_array).is_none_or(Vec::is_empty) {
+    if at(volume, &["spec", "accessModes"]).and_then(Value::as_array).is_none_or(|list| list.is_empty()) {
         causes.push(Cause::required("spec.accessModes", ""));
     }
     if at(volume, &["spec", "capacity", "storage"]).is_none() {

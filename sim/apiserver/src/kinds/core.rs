@@ -1,7 +1,7 @@
 //! Namespaces, secrets, config maps, services.
 
 use base64::Engine as _;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{self, at, default, map_mut, remove, set, text};
 use crate::failure::Cause;

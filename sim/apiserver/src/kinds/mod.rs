@@ -9,7 +9,7 @@ mod core;
 mod pod;
 mod workload;
 
-use serde_json::Value;
+use json::Value;
 
 use crate::access::{is_deleting, remove, set, text};
 use crate::crd;
@@ -52,12 +52,12 @@ pub(crate) fn fill_new(state: &mut State, resource: &Resource, object: &mut Valu
             Ok(())
         }
         ("", "namespaces") => {
-            set(object, &["status"], serde_json::json!({"phase": "Active"}));
+            set(object, &["status"], json::json!({"phase": "Active"}));
             Ok(())
         }
         ("batch", "jobs" | "cronjobs")
         | ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => {
-            set(object, &["status"], serde_json::json!({}));
+            set(object, &["status"], json::json!({}));
             Ok(())
         }
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! Pods, and the pod templates of everything that makes pods.
 
-use serde_json::{Map, Value, json};
+use json::{Map, Value, json};
 
 use crate::access::{self, at, default, list, list_mut, map_mut, number, set, text};
 use crate::failure::{Cause, Failure, quoted};
@@ -274,7 +274,7 @@ fn tolerate_node_trouble(pod: &mut Value) {
 fn quality(pod: &Value) -> &'static str {
     let containers: Vec<&Value> =
         ["containers", "initContainers"].iter().flat_map(|field| list(pod, &["spec", field])).collect();
-    let part = |container: &Value, part: &str| -> Map<String, Value> {
+    let part = |container: &Value, part: &str| -> Map {
         let all = at(container, &["resources", part]).and_then(Value::as_object).cloned().unwrap_or_default();
         all.into_iter().filter(|(name, _)| name == "cpu" || name == "memory").collect()
     };

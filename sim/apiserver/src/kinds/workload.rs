@@ -1,6 +1,6 @@
 //! Deployments, stateful sets, daemon sets, replica sets.
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::pod;
 use crate::access::{at, default, list_mut, text};

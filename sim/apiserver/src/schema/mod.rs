@@ -8,8 +8,8 @@ mod validate;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use json::{Map, Value};
 use regex::Regex;
-use serde_json::{Map, Value};
 
 use crate::access::{at, text};
 
@@ -28,6 +28,8 @@ pub(crate) struct Schema {
     pub list_map_keys: Vec<String>,
     pub is_atomic_map: bool,
     pub default: Option<Value>,
+    /// Whether there is a default here or anywhere below.
+    fills: bool,
     rules: Rules,
 }
 
@@ -80,13 +82,14 @@ impl Schema {
             Some(schema @ Value::Object(_)) => Some(Box::new(Self::parse(schema))),
             _ => None,
         };
-        Self {
+        let mut schema = Self {
+            fills: false,
             kind: source.get("type").and_then(Value::as_str).map(str::to_owned),
             is_nullable: flag("nullable"),
             properties: source
                 .get("properties")
                 .and_then(Value::as_object)
-                .map(|all| all.iter().map(|(name, schema)| (name.clone(), Self::parse(schema))).collect())
+                .map(|all| all.iter().map(|(name, schema)| (name.to_string(), Self::parse(schema))).collect())
                 .unwrap_or_default(),
             additional,
             items: source
@@ -102,7 +105,11 @@ impl Schema {
             default: source.get("default").cloned(),
             rules: Rules {
                 required: words("required"),
-                enumeration: source.get("enum").and_then(Value::as_array).cloned().unwrap_or_default(),
+                enumeration: source
+                    .get("enum")
+                    .and_then(Value::as_array)
+                    .map(|all| all.to_vec())
+                    .unwrap_or_default(),
                 pattern: source
                     .get("pattern")
                     .and_then(Value::as_str)
@@ -124,7 +131,11 @@ impl Schema {
                 one_of: many("oneOf"),
                 not: source.get("not").map(|schema| Box::new(Self::parse(schema))),
             },
-        }
+        };
+        let below =
+            schema.properties.values().chain(schema.additional.as_deref()).chain(schema.items.as_deref());
+        schema.fills = schema.default.is_some() || below.into_iter().any(|schema| schema.fills);
+        schema
     }
 
     /// Reads the schema of one version of a definition; without one, everything is allowed.
@@ -136,17 +147,39 @@ impl Schema {
     /// Drops fields that the schema does not know; returns their paths.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut unknown = Vec::new();
-        self.prune_at(object, &mut Trail::default(), true, &mut unknown);
+        // A walk that may change shares nothing afterwards; nearly always there is nothing to prune.
+        if !self.is_known(object, true) {
+            self.prune_at(object, &mut Trail::default(), true, &mut unknown);
+        }
         unknown
+    }
+
+    /// Whether pruning would leave everything as it is.
+    fn is_known(&self, value: &Value, is_resource: bool) -> bool {
+        match value {
+            Value::Object(map) => map.iter().all(|(name, value)| {
+                if is_resource && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+                    return true;
+                }
+                match self.properties.get(name.as_str()).or(self.additional.as_deref()) {
+                    Some(schema) => schema.is_known(value, schema.is_embedded_resource),
+                    None => self.preserves_unknown,
+                }
+            }),
+            Value::Array(items) => self.items.as_ref().is_none_or(|schema| {
+                items.iter().all(|item| schema.is_known(item, schema.is_embedded_resource))
+            }),
+            _ => true,
+        }
     }
 
     fn prune_at(&self, value: &mut Value, trail: &mut Trail, is_resource: bool, unknown: &mut Vec<String>) {
         match value {
-            Value::Object(map) => map.retain(|name, value| {
+            Value::Object(map) => BTreeMap::retain(map, |name, value| {
                 if is_resource && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
                     return true;
                 }
-                let known = self.properties.get(name).or(self.additional.as_deref());
+                let known = self.properties.get(name.as_str()).or(self.additional.as_deref());
                 trail.within(name, |trail| {
                     if let Some(schema) = known {
                         schema.prune_at(value, trail, schema.is_embedded_resource, unknown);
@@ -171,21 +204,24 @@ impl Schema {
 
     /// Fills in defaults of maps that are there.
     pub fn fill_defaults(&self, value: &mut Value) {
+        if !self.fills {
+            return;
+        }
         match value {
             Value::Object(map) => {
                 for (name, schema) in &self.properties {
                     schema.default_entry(map, name);
                 }
-                if let Some(schema) = &self.additional {
+                if let Some(schema) = self.additional.as_ref().filter(|schema| schema.fills) {
                     for (name, value) in map.iter_mut() {
-                        if !self.properties.contains_key(name) {
+                        if !self.properties.contains_key(name.as_str()) {
                             schema.fill_defaults(value);
                         }
                     }
                 }
             }
             Value::Array(items) => {
-                if let Some(schema) = &self.items {
+                if let Some(schema) = self.items.as_ref().filter(|schema| schema.fills) {
                     for item in items {
                         schema.fill_defaults(item);
                     }
@@ -195,13 +231,15 @@ impl Schema {
         }
     }
 
-    fn default_entry(&self, map: &mut Map<String, Value>, name: &str) {
+    fn default_entry(&self, map: &mut Map, name: &str) {
         if let Some(default) = &self.default
             && map.get(name).is_none_or(|value| value.is_null() && !self.is_nullable)
         {
             map.insert(name.to_owned(), default.clone());
         }
-        if let Some(value) = map.get_mut(name) {
+        if self.fills
+            && let Some(value) = map.get_mut(name)
+        {
             self.fill_defaults(value);
         }
     }
@@ -251,7 +289,7 @@ impl Trail {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use json::json;
 
     use super::*;
 

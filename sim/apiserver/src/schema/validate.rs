@@ -1,6 +1,6 @@
 //! Validation of values against a structural schema.
 
-use serde_json::Value;
+use json::Value;
 
 use super::{Schema, Trail};
 use crate::failure::Cause;
@@ -42,7 +42,7 @@ impl Schema {
             Value::Array(items) => self.validate_items(items, value, trail, causes),
             Value::Object(map) => {
                 for name in &rules.required {
-                    if !map.contains_key(name) {
+                    if !map.contains_key(name.as_str()) {
                         causes.push(Cause::required(Trail::from(path).below(name).text(), ""));
                     }
                 }
@@ -61,7 +61,7 @@ impl Schema {
                     if is_resource && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
                         continue;
                     }
-                    let schema = self.properties.get(name).or(self.additional.as_deref());
+                    let schema = self.properties.get(name.as_str()).or(self.additional.as_deref());
                     if let Some(schema) = schema {
                         trail.within(name, |trail| {
                             schema.validate_at(value, trail, schema.is_embedded_resource, causes);
@@ -200,10 +200,8 @@ impl Schema {
             };
             if is_repeated {
                 let shown = if self.list_type == "map" {
-                    self.list_map_keys
-                        .iter()
-                        .filter_map(|key| Some((key.clone(), item.get(key)?.clone())))
-                        .collect()
+                    let keys = self.list_map_keys.iter();
+                    Value::Object(keys.filter_map(|key| Some((key, item.get(key)?.clone()))).collect())
                 } else {
                     item.clone()
                 };

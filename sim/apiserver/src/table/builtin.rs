@@ -1,7 +1,7 @@
 //! Columns of built-in kinds, behind the name.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use json::Value;
 
 use super::{age, duration};
 use crate::access::{at, is_deleting, list, number, text};
@@ -73,7 +73,7 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         "" => "<none>".to_owned(),
         found => found.to_owned(),
     };
-    let size = |path: &[&str]| at(object, path).and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    let size = |path: &[&str]| at(object, path).and_then(Value::as_object).map_or(0, |map| map.len());
     let born = age(text(object, &["metadata", "creationTimestamp"]), now);
     let ready = |ready: &[&str]| format!("{}/{}", count(ready), count(&["spec", "replicas"]));
     match (resource.group.as_str(), resource.plural.as_str()) {

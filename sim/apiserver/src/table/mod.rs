@@ -7,7 +7,7 @@ mod builtin;
 mod path;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::text;
 use crate::resource::{Column, Resource};
@@ -26,7 +26,7 @@ pub(crate) fn render(
         .iter()
         .map(|object| {
             let carried = match rows {
-                Rows::Metadata => json!(PartialObject::of(object)),
+                Rows::Metadata => PartialObject::of(object).value(),
                 Rows::Object => (*object).clone(),
                 Rows::Nothing => Value::Null,
             };
@@ -65,14 +65,14 @@ fn columns(resource: &Resource) -> Value {
             json!({"name": name, "type": "string", "format": "", "description": "", "priority": priority})
         }));
     }
-    Value::Array(shown)
+    Value::from(shown)
 }
 
 fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
     let mut shown = vec![json!(text(object, &["metadata", "name"]))];
     match &resource.custom {
         Some(custom) => shown.extend(custom.columns.iter().map(|column| custom_cell(column, object, now))),
-        None => shown.extend(builtin::cells(resource, object, now).into_iter().map(Value::String)),
+        None => shown.extend(builtin::cells(resource, object, now).into_iter().map(Value::from)),
     }
     shown
 }

@@ -1,6 +1,6 @@
 //! The part of JSONPath that printer columns use: `.a.b`, `['a.b']`, `[0]`, `[*]`, `[?(@.type=="Ready")]`.
 
-use serde_json::Value;
+use json::Value;
 
 /// Returns what a path finds; nothing when it is not understood.
 pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
@@ -79,7 +79,7 @@ fn bracket<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
                 Value::String(text) => text == wanted,
                 Value::Bool(flag) => wanted == if *flag { "true" } else { "false" },
                 Value::Number(number) => {
-                    serde_json::from_str::<serde_json::Number>(wanted).is_ok_and(|wanted| wanted == *number)
+                    serde_json::from_str::<json::Number>(wanted).is_ok_and(|wanted| wanted == *number)
                 }
                 _ => false,
             })
@@ -96,7 +96,7 @@ fn bracket<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use json::json;
 
     use super::*;
 

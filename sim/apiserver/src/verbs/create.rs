@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{self, is_deleting, map_mut, remove, set, text};
 use crate::failure::{Cause, Failure};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use json::Value;
 
 use crate::access::{self, finalizers, is_deleting, number, remove, set, text};
 use crate::direct::{Delete, Propagation};

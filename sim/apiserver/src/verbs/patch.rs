@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use crate::access::{self, list, set};
 use crate::direct::Patch;
@@ -35,7 +35,7 @@ impl State {
                         "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}",
                     ));
                 }
-                json_patch::merge(&mut object, &change);
+                object.merge(&change);
             }
             Patch::Strategic(change) => {
                 if resource.custom.is_some() {

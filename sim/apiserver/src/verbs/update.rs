@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use json::Value;
 
 use crate::access::{self, at, copy, map_mut, number, remove, set, text};
 use crate::failure::{Cause, Failure};

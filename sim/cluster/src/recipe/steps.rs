@@ -25,7 +25,7 @@ use crate::{
 /// How often a long step says that it still runs.
 const PULSE: Duration = Duration::from_secs(15);
 
-/// How long a build waits for another one: a build from nothing takes half an hour.
+/// How long a build waits for another one: a build from nothing takes a quarter of an hour.
 const ANOTHER_BUILD: Duration = Duration::from_secs(2 * 3600);
 
 /// A place to build in, held by one build at a time.

@@ -19,7 +19,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Builds what is missing or outdated: expect half an hour from nothing on two cores, nothing when all is there.
+    /// Builds what is missing or outdated: expect a quarter of an hour from nothing on two cores, nothing when all is there.
     Build {
         /// What to build; everything a kind suite needs where nothing is named.
         #[arg(value_enum)]

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use json::{Value, json};
 use scenario::tree::TreeSpec;
-use serde_json::{Value, json};
 use testbed::bed::{Bed, StorageClassSpec};
 use testbed::nfs::Squash;
 use testbed::volume::Character;

@@ -82,7 +82,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use json::json;
 
     fn write(at: &str, start: Option<&str>, end: Option<&str>) -> Event {
         let fields = [("status.lastSyncStartTime", start), ("status.lastSyncTime", end)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gitops::model::{App, Claim, Location, Model, Mover, Object, Policy, SecretKind};
 use gitops::storage::Character;
-use serde_json::{Value, json};
+use json::{Value, json};
 use testbed::bed::StorageClassSpec;
 
 /// One world: what is applied, and what must exist beneath it.
@@ -96,7 +96,8 @@ fn world(model: &Model, at: usize, group: &[usize]) -> World {
                 .extend(mover.exports.iter().map(|export| (export.server.clone(), export.path.clone())));
             store(&mut world, mover.location.as_ref());
         }
-        let mut objects: Vec<Value> = app.claims.iter().map(|claim| claim.object.object.clone()).collect();
+        let mut objects: Vec<Value> =
+            app.claims.iter().map(|claim| claim.object.object.clone().into()).collect();
         for (object, _, job) in movers(app) {
             objects.push(play(model, object, "/spec/kopia", job, &mut played));
         }
@@ -126,7 +127,7 @@ fn world(model: &Model, at: usize, group: &[usize]) -> World {
             model.namespaces.iter().find(|object| object.name == *namespace && object.cluster == *cluster);
         world.shared.push(declared.map_or_else(
             || json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-            |object| object.object.clone(),
+            |object| object.object.clone().into(),
         ));
     }
     for (namespace, name) in &secrets {
@@ -136,7 +137,7 @@ fn world(model: &Model, at: usize, group: &[usize]) -> World {
                 && secret.object.cluster == *cluster
         });
         if let Some(secret) = found.filter(|secret| secret.kind != SecretKind::Absent) {
-            world.shared.push(played.secret(secret.object.object.clone(), &secret.values));
+            world.shared.push(played.secret(secret.object.object.clone().into(), &secret.values));
         }
     }
     world.shared.extend(
@@ -144,7 +145,7 @@ fn world(model: &Model, at: usize, group: &[usize]) -> World {
             .config_maps
             .iter()
             .filter(|map| world.namespaces.contains(&map.namespace))
-            .map(|map| map.object.clone()),
+            .map(|map| map.object.clone().into()),
     );
     world.shared.extend(maintenance);
     classes(model, &mut world);
@@ -187,7 +188,7 @@ impl Played {
 
 /// The object with the effect of the policies that are for its mover.
 fn play(model: &Model, object: &Object, spec: &str, job: &str, played: &mut Played) -> Value {
-    let mut value = object.object.clone();
+    let mut value = Value::from(object.object.clone());
     let of_cluster = |policy: &&Policy| {
         policy.object.cluster == object.cluster
             || policy.object.cluster.is_empty()

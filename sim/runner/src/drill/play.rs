@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gitops::model::{Claim, Writer};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use json::{Value, json};
 use testbed::bed::{Bed, Options};
 use testbed::oracle::restore::Report;
 use testbed::volume::{Snapshot, Volume};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
+use json::json;
 use scenario::tree::{Special, TreeSpec};
-use serde_json::json;
 use testbed::bed::Bed;
 
 use super::plan::{AppPlan, World};

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use json::{Value, json};
 use scenario::{
     Name, ObjectRef,
     fields::{Fields, look},
     kubectl::{Kubectl, Verb},
     moved::is_cluster_scoped,
 };
-use serde_json::{Value, json};
 use testbed::verbs::Verbs;
 
 use super::{Failure, Stage, Told, stage::PATIENCE};

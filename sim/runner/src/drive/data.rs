@@ -3,12 +3,12 @@
 //! A snapshot is looked at the way a user would: restored through the subject by a replication
 //! destination of its own into a fresh claim, read back through a fresh mount, and cleared away.
 
+use json::{Value, json};
 use scenario::{
     Name, ObjectRef,
     expect::{Count, Moment, Which},
     step::Claim,
 };
-use serde_json::{Value, json};
 use testbed::{
     inspect,
     ledger::Entry,

@@ -1,7 +1,7 @@
 //! The maintenance of repositories.
 
+use json::json;
 use scenario::step::Maintenance;
-use serde_json::json;
 
 use super::{Stage, Told};
 

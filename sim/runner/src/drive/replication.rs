@@ -1,5 +1,6 @@
 //! Replication sources and destinations: building, triggering, and how often they ran.
 
+use json::{Value, json};
 use scenario::{
     Name, ObjectRef,
     expect::Count,
@@ -7,7 +8,6 @@ use scenario::{
     quantity::Span,
     step::{ReplicationDestination, ReplicationSource, Trigger},
 };
-use serde_json::{Value, json};
 
 use super::{Failure, Stage, Told};
 
@@ -169,7 +169,7 @@ impl Stage {
 
 /// What an object's conditions say, for people.
 pub(super) fn explain(object: &Value) -> String {
-    let empty = Vec::new();
+    let empty = json::List::default();
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
     let words: Vec<_> = conditions
         .iter()

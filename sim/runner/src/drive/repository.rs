@@ -1,10 +1,10 @@
 //! Repositories: their Secrets, and what stands in them.
 
+use json::json;
 use scenario::{
     Name,
     step::{Place, Repository},
 };
-use serde_json::json;
 use testbed::{
     inspect::{self, Contents},
     verbs::REPOSITORY_MOUNT,
@@ -67,13 +67,13 @@ impl Stage {
     }
 
     /// The `customCA` with which a mover trusts a repository's store; none where nobody needs one.
-    pub(super) fn custom_ca(&self, repository: &Name) -> Option<serde_json::Value> {
+    pub(super) fn custom_ca(&self, repository: &Name) -> Option<json::Value> {
         self.repositories.get(repository)?.reach.authority.as_ref()?;
         Some(json!({"configMapName": authority_of(repository), "key": CA_KEY}))
     }
 
     /// The `moverVolumes` that a mover needs to reach a repository; none for a bucket.
-    pub(super) fn mover_volumes(&self, repository: &Name) -> Option<serde_json::Value> {
+    pub(super) fn mover_volumes(&self, repository: &Name) -> Option<json::Value> {
         let source = self.repositories.get(repository)?.reach.volume_source.as_ref()?;
         Some(json!([{"mountPath": REPOSITORY_MOUNT, "volumeSource": source}]))
     }

@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use jiff::Timestamp;
+use json::Value;
 use scenario::{Name, ObjectRef, Scenario, SubjectSpec, step::Place};
-use serde_json::Value;
 use testbed::{
     bed::{Bed, Options, Stalled, StorageClassSpec},
     record::What,

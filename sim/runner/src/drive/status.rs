@@ -1,7 +1,7 @@
 //! What an operator sees: results, conditions, events, logs, metrics.
 
+use json::Value;
 use scenario::{Name, ObjectRef, expect::RunResult, fields::Fields};
-use serde_json::Value;
 
 use super::{Failure, Stage, Told, cluster::job_names, replication::explain};
 
@@ -101,7 +101,7 @@ impl Stage {
         contains: &str,
     ) -> Told {
         let found = self.must_get(object)?;
-        let empty = Vec::new();
+        let empty = json::List::default();
         let conditions = found.pointer("/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
         let words = |condition: &Value| {
             let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();

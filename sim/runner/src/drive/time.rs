@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use json::{Value, json};
 use scenario::{Name, ObjectRef, quantity::Span, step::Await};
-use serde_json::{Value, json};
 
 use super::{
     Failure, Stage, Told,

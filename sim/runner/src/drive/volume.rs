@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use json::{Value, json};
 use scenario::{
     Name,
     step::{Claim, Volume},
     tree::ChangeSpec,
 };
-use serde_json::{Value, json};
 use testbed::bed::ClaimError;
 
 use super::{Failure, Stage, Told, stage::PATIENCE};

@@ -188,7 +188,7 @@ pub(super) const PHRASES: &[Phrase] = &[
             }))
         },
         |step| match step {
-            Step::Then(Expect::Metric { name, labels, value: value @ serde_json::Value::Number(_) }) => {
+            Step::Then(Expect::Metric { name, labels, value: value @ json::Value::Number(_) }) => {
                 Some(Said::new().with("name", name).with("value", value).fields(labels))
             }
             _ => None,

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::{
     Actor, Change, Cluster, Key, Next, View,
@@ -276,7 +276,7 @@ fn set_phase(object: &mut Value, phase: &str) {
     object["status"]["phase"] = json!(phase);
 }
 
-fn annotations(object: &mut Value) -> &mut serde_json::Map<String, Value> {
+fn annotations(object: &mut Value) -> &mut json::Map {
     let annotations = &mut object["metadata"]["annotations"];
     if !annotations.is_object() {
         *annotations = json!({});

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use apiserver::{ApiServer, Delete, Direct, Failure};
-use serde_json::{Value, json};
+use json::{Value, json};
 use tokio::sync::watch;
 
 pub use super::mirror::Known;
@@ -241,7 +241,7 @@ impl Cluster {
             return;
         }
         let result = self.change(resource, namespace, name, |object| {
-            let mut list: Vec<Value> =
+            let mut list: json::List =
                 object.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
             if wanted {
                 list.push(json!(finalizer));

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use apiserver::{Delete, Propagation};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use self::schedule::Schedule;
 use super::{

@@ -14,7 +14,7 @@ use std::{
 
 use apiserver::{Delete, Propagation};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::{
     Actor, Change, Cluster, Key, Next, View,

@@ -23,7 +23,7 @@ use apiserver::Delete;
 use contract::pod::TERMINATION_BYTES_MAX;
 use fault::{Register, Seam, Verdict};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use json::{Value, json};
 use tokio::sync::watch;
 
 use self::{
@@ -597,7 +597,7 @@ async fn killed(kill: &mut watch::Receiver<Option<Signal>>) -> Signal {
 }
 
 fn containers<'a>(pod: &'a Value, field: &str) -> &'a [Value] {
-    pod["spec"][field].as_array().map_or(&[], Vec::as_slice)
+    pod["spec"][field].as_array().map_or(&[], |list| list.as_slice())
 }
 
 /// All containers, with the same end.

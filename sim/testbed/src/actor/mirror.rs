@@ -6,7 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use apiserver::Verb;
-use serde_json::Value;
+use json::Value;
 
 use super::{
     cluster::{Change, name, namespace, text},

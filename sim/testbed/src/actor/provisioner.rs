@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use apiserver::Delete;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::{
     Actor, Change, Cluster, Key, Next, View,

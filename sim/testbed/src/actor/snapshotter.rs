@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use apiserver::Delete;
 use fault::Seam;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::{
     Actor, Change, Cluster, Key, Next, View,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use apiserver::Delete;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::{
     Actor, Change, Cluster, Key, Next, Resource, View,

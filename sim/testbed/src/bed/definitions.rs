@@ -1,6 +1,6 @@
 //! Nodes and classes that a bed's cluster starts with; the custom kinds come from [`api::crd`].
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::{Binding, StorageClassSpec};
 use crate::actor::provisioner::DEFAULT_CLASS;

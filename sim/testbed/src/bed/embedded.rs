@@ -4,7 +4,7 @@
 //! days pass in milliseconds. See `examples/own_controller.rs`.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use json::Value;
 
 use super::{Bed, Options};
 use crate::subject::{Assembly, Subject};

@@ -1,7 +1,7 @@
 //! The subject's life on a bed: start, stop, restart.
 
 use controller::lease;
-use serde_json::json;
+use json::json;
 
 use super::Bed;
 use crate::{

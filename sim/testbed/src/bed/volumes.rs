@@ -7,8 +7,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use json::{Value, json};
 use scenario::tree::{ChangeSpec, TreeSpec};
-use serde_json::{Value, json};
 
 use super::{Bed, Stalled};
 use crate::{

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use apiserver::Failure;
+use json::Value;
 use kube::{
     Client,
     api::{
@@ -14,7 +15,6 @@ use kube::{
     },
     discovery::{Discovery, Scope},
 };
-use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The field manager under which the bed writes: a user.
@@ -111,7 +111,7 @@ impl Objects {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let kind = full_kind(text("/apiVersion"), text("/kind"));
         let api = self.within(&kind, text("/metadata/namespace")).ok_or_else(|| unknown(&kind))?;
-        let object: DynamicObject = serde_json::from_value(object.clone())
+        let object: DynamicObject = json::from_value(object.clone())
             .map_err(|error| failure(400, "BadRequest", error.to_string()))?;
         let params = PostParams { field_manager: Some(USER.to_owned()), ..PostParams::default() };
         api.create(&params, &object).await.map(|object| self.plain(&kind, object)).map_err(refusal)
@@ -231,7 +231,7 @@ impl Objects {
 
     /// An object as plain JSON, its kind included.
     pub fn plain(&self, kind: &str, object: DynamicObject) -> Value {
-        let mut value = serde_json::to_value(object).expect("an object is plain data");
+        let mut value = json::to_value(object).expect("an object is plain data");
         if let Some((resource, _)) = self.known(kind) {
             value["apiVersion"] = Value::from(resource.api_version.as_str());
             value["kind"] = Value::from(resource.kind.as_str());

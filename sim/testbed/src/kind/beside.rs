@@ -3,7 +3,7 @@
 use apiserver::Failure;
 use cluster::power;
 use fault::nfs::server_away::How;
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::{Bed, coordinates::Nas};
 use crate::{

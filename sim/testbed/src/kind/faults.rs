@@ -16,11 +16,11 @@
 use std::collections::BTreeMap;
 
 use fault::{Fault, Id, Seam, nfs::server_away::How};
+use json::Value;
 use kit::{
     control::{Reply, Request},
     s3_control::Status,
 };
-use serde_json::Value;
 
 use super::{
     Bed,

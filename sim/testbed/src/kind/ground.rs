@@ -20,8 +20,8 @@ use cluster::{
     image::{self, Part},
     progress::{Monitor, News, Progress},
 };
+use json::{Value, json};
 use kit::manifests;
-use serde_json::{Value, json};
 
 use super::{
     COORDINATES, Coordinates, MARK, MARKED,

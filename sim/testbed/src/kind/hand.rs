@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use json::{Value, json};
 
 use super::Bed;
 use crate::{

@@ -14,12 +14,12 @@ use std::{
 
 use apiserver::{Verb, Write};
 use futures::StreamExt as _;
+use json::Value;
 use kube::{
     Api,
     api::{DynamicObject, LogParams},
     runtime::watcher,
 };
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::api::Objects;
@@ -383,7 +383,7 @@ fn writer(object: &Value) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use json::json;
 
     use super::*;
 

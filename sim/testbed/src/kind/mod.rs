@@ -197,8 +197,7 @@ impl Bed {
         if namespace.is_empty() || self.mirror.get("Namespace", "", namespace).is_some() {
             return Ok(());
         }
-        let object =
-            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let object = json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let made = self.runtime.block_on(self.objects.apply(&object))?;
         self.runtime.block_on(self.mirror.saw(&made, false));
         Ok(())

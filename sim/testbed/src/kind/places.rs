@@ -11,6 +11,7 @@ use engine::{
     blob::s3::{self, Patience, Transport},
     store::SharedStore,
 };
+use json::json;
 use object_store::{
     ClientOptions,
     aws::AmazonS3Builder,
@@ -19,7 +20,6 @@ use object_store::{
     signer::Signer as _,
 };
 use scenario::step::Place;
-use serde_json::json;
 
 use super::{Bed, api::chain, coordinates::ObjectStore, trees};
 use crate::{

@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
+use json::Value;
 use k8s_openapi::api::core::v1::Pod;
 use kit::control::{Reply, Request};
 use kube::api::{Api, EvictParams};
-use serde_json::Value;
 
 use super::Bed;
 use crate::{

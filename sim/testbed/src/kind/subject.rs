@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use json::json;
 
 use super::Bed;
 use crate::{

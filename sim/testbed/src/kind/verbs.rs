@@ -5,11 +5,11 @@ use std::time::Duration;
 use apiserver::Failure;
 use fault::Fault;
 use jiff::Timestamp;
+use json::Value;
 use scenario::{
     step::Place,
     tree::{ChangeSpec, TreeSpec},
 };
-use serde_json::Value;
 
 use super::Bed;
 use crate::{

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::Value;
+use json::Value;
 
 use crate::actor::{
     Cluster,
@@ -88,7 +88,7 @@ pub fn read_all(
     let mut data = BTreeMap::new();
     for (holder, is_encoded) in holders(kind).into_iter().rev() {
         let keys = object[holder].as_object().into_iter().flatten();
-        data.extend(keys.map(|(key, value)| (key.clone(), read(value, is_encoded))));
+        data.extend(keys.map(|(key, value)| (key.to_string(), read(value, is_encoded))));
     }
     Some(data)
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::Value;
+use json::Value;
 
 use super::environment::read_all;
 use crate::{

@@ -17,7 +17,7 @@ use engine::{
     tree::WriteTree,
 };
 use futures::{FutureExt as _, future::BoxFuture};
-use serde_json::Value;
+use json::Value;
 use tokio::sync::watch;
 
 use super::{

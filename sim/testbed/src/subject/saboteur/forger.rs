@@ -6,7 +6,7 @@ use std::{
 };
 
 use apiserver::{Admission, Attributes, Failure, Operation};
-use serde_json::{Value, json};
+use json::{Value, json};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder of a forger's lock panics")
