@@ -17,7 +17,7 @@ fn plain() -> impl Strategy<Value = Plain> {
     leaf.prop_recursive(4, 40, 5, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..5).prop_map(Plain::from),
-            proptest::collection::btree_map("[a-c~/]{0,2}", inner, 0..5)
+            proptest::collection::btree_map("[a01~/]{0,3}", inner, 0..5)
                 .prop_map(|entries| Plain::Object(entries.into_iter().collect())),
         ]
     })
