@@ -171,6 +171,62 @@ fn every_file_says_what_it_is_for() {
     assert_eq!(without_module_doc(&[("a.rs".to_owned(), "use b;".to_owned())]), ["a.rs"]);
 }
 
+/// Examples in the documentation of rooms that do not test theirs. To look for examples costs half as long as to
+/// compile the room, so that only a room that has some is asked (`doctest` below `[lib]` in its Cargo.toml).
+fn untested_examples(files: &[(String, String)], untested: &BTreeSet<String>) -> Vec<String> {
+    let fence = Regex::new(r"^\s*//[/!]\s*```(.*)$").expect("a valid pattern");
+    let is_code =
+        Regex::new("^(rust|no_run|should_panic|compile_fail|edition.*|)$").expect("a valid pattern");
+    let of_untested = files.iter().filter(|(name, _)| {
+        untested.iter().any(|room| name.strip_prefix(room).is_some_and(|rest| rest.starts_with("/src/")))
+    });
+    let mut violations = Vec::new();
+    for (name, text) in of_untested {
+        let fences = text
+            .lines()
+            .enumerate()
+            .filter_map(|(number, line)| Some((number + 1, fence.captures(line)?.get(1)?.as_str().trim())));
+        // Every second one closes.
+        for (number, words) in fences.step_by(2) {
+            if words.split([',', ' ']).all(|word| is_code.is_match(word)) {
+                violations.push(format!(
+                    "{name}:{number}: an example that nobody tests: take `doctest = false` out"
+                ));
+            }
+        }
+    }
+    violations
+}
+
+#[test]
+fn every_example_is_tested() {
+    let metadata: Value =
+        serde_json::from_str(&cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"]))
+            .unwrap();
+    let is_untested = |package: &&Value| {
+        package["targets"].as_array().unwrap().iter().any(|target| {
+            target["kind"].as_array().unwrap().contains(&"lib".into()) && target["doctest"] == false
+        })
+    };
+    let room = |package: &Value| {
+        let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
+        let room = manifest.parent().unwrap().strip_prefix(root()).unwrap().to_owned();
+        room.to_str().expect("names of rooms are UTF-8").to_owned()
+    };
+    let untested: BTreeSet<_> =
+        metadata["packages"].as_array().unwrap().iter().filter(is_untested).map(room).collect();
+    assert_eq!(untested_examples(&files(&[".rs"]), &untested), Vec::<String>::new());
+    let broken = [
+        ("sim/a/src/b.rs", "/// ```text\n/// x\n/// ```\n/// ```\n/// f();\n/// ```\n"),
+        ("sim/a/src/c.rs", "    //! ```rust,no_run\n    //! ```\n"),
+        ("sim/b/src/a.rs", "/// ```\n/// f();\n/// ```\n"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let told = untested_examples(&broken, &["sim/a".to_owned()].into());
+    let places: Vec<_> = told.iter().map(|told| told.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["sim/a/src/b.rs:4", "sim/a/src/c.rs:1"]);
+}
+
 /// What must not stand in our Rust, where, and what to do instead.
 const FORBIDDEN: &[(&str, &str)] = &[
     (concat!("todo", r"!\("), "finish it or take it out"),

@@ -49,7 +49,7 @@ pub use maintain::{MaintenanceInfo, MaintenanceKind, MaintenanceReport, Safety};
 pub use monitor::{Event, Monitor, Silent};
 pub use policy::{Policy, PolicyTarget, Retention};
 pub use read_back::{Mismatch, MismatchKind};
-pub use repository::Repository;
+pub use repository::{Doing, Repository};
 pub use restore::{RestoreOptions, Restored};
 pub use snapshot::{Backup, BackupOptions, Damage, Failure, Filter, Loss, LossKind, Snapshot, Source};
 pub use verify::{VerifyOptions, VerifyReport};
