@@ -10,7 +10,7 @@ use json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    actor::cluster::{at, is_deleting, text},
+    actor::cluster::{is_deleting, text},
     record::{Record, What},
 };
 
@@ -66,7 +66,7 @@ pub fn record(record: &Record, write: &Write, verbose: bool) {
     let mut fields: BTreeMap<String, Value> = pointers(&write.kind)
         .iter()
         .filter_map(|pointer| {
-            let value = at(&write.object, pointer).filter(|value| !value.is_null())?;
+            let value = write.object.pointer(pointer).filter(|value| !value.is_null())?;
             Some((pointer.trim_start_matches('/').replace('/', "."), value.clone()))
         })
         .collect();
@@ -141,7 +141,8 @@ fn cluster_event(record: &Record, write: &Write) {
 
 fn conditions(record: &Record, write: &Write) {
     let empty = json::List::default();
-    let list = |object| at(object, "/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
+    let list =
+        |object| Value::pointer(object, "/status/conditions").and_then(Value::as_array).unwrap_or(&empty);
     let before = write.previous.as_deref().map_or(&empty, list);
     let after = list(&write.object);
     for condition in after {

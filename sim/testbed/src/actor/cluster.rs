@@ -234,7 +234,7 @@ impl Cluster {
         wanted: bool,
     ) {
         let has = |object: &Value| {
-            let held = at(object, "/metadata/finalizers").and_then(Value::as_array);
+            let held = object.pointer("/metadata/finalizers").and_then(Value::as_array);
             held.is_some_and(|held| held.iter().any(|each| each == finalizer))
         };
         if self.get(resource, namespace, name).is_none_or(|stored| has(&stored) == wanted) {
@@ -339,23 +339,9 @@ pub fn timestamp(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A part of an object by JSON pointer, as [`Value::pointer`] finds it. Actors ask so often that keys without
-/// escapes, which is nearly all, are looked up as they stand.
-pub fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
-    if pointer.contains('~') {
-        return object.pointer(pointer);
-    }
-    let Some(keys) = pointer.strip_prefix('/') else { return pointer.is_empty().then_some(object) };
-    keys.split('/').try_fold(object, |value, key| match value {
-        Value::Object(map) => map.get(key),
-        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
 /// A string of an object by JSON pointer; empty if absent.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    at(object, pointer).and_then(Value::as_str).unwrap_or_default()
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The name of an object.
@@ -375,12 +361,12 @@ pub fn uid(object: &Value) -> &str {
 
 /// Whether an object is being deleted.
 pub fn is_deleting(object: &Value) -> bool {
-    at(object, "/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+    object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
 /// The controlling owner's kind and name, if any.
 pub fn controller_of(object: &Value) -> Option<(&str, &str, &str)> {
-    let owners = at(object, "/metadata/ownerReferences")?.as_array()?;
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
     let owner = owners.iter().find(|owner| owner["controller"] == true)?;
     Some((text(owner, "/kind"), text(owner, "/name"), text(owner, "/uid")))
 }
