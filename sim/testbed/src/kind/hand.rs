@@ -85,13 +85,15 @@ impl Bed {
         )
     }
 
+    /// Started again when it does not start: under load a node's runtime now and then loses a container that it is just
+    /// making ("read init-p: connection reset by peer"), and a pod that is never restarted has failed by that.
     fn hand_pod(&self, namespace: &str, pod: &str, claim: &str) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": pod, "namespace": namespace, "labels": {"firedrill.dev/hand": "yes"}},
             "spec": {
-                "restartPolicy": "Never",
+                "restartPolicy": "Always",
                 "terminationGracePeriodSeconds": 0,
                 "automountServiceAccountToken": false,
                 "enableServiceLinks": false,
