@@ -4,7 +4,9 @@
 //! needed. Nothing is written but by the verbs that say so, and opening never creates anything. What other
 //! writers do becomes visible with [`Repository::refresh`] (and at every flush of our own).
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 
 use crate::{
     content::{committed::Contents, session::Session},
@@ -37,7 +39,7 @@ use crate::{
 /// What a verb of a repository does while it is polled.
 ///
 /// Boxed, so that a verb is compiled once, here: an `async fn` would be compiled again by every crate that polls it.
-pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+pub type Doing<'a, T> = BoxFuture<'a, Result<T, Error>>;
 
 /// An open repository.
 #[derive(Debug)]
